@@ -1,0 +1,1 @@
+"""The Container Device Interface for Python: model, codec, registry, injection."""

@@ -1,0 +1,1 @@
+"""Hand real network interfaces to pods and containers, and bring them home."""

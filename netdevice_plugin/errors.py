@@ -1,0 +1,37 @@
+"""Every failure that we raise on purpose, and the exit code that each one means.
+
+Library code raises these; only the command line prints them and exits. Anything
+else that reaches the top is a bug. This module imports nothing of ours.
+"""
+
+
+class NetdevError(Exception):
+    """Base of the tree; `hint` says what the operator can do about it.
+
+    The message names the place (file and path in it, device, argument) and fits
+    on one line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(NetdevError):
+    """A configuration file, argument or other input is wrong as written."""
+
+    exit_code = 2
+
+
+class InventoryError(NetdevError):
+    """The kernel could not be read: netlink or sysfs failed."""
+
+
+class AttachmentError(NetdevError):
+    """An attachment file cannot be read, or says something impossible."""
+
+
+class MoverError(NetdevError):
+    """The mover binary is missing or reported a failure."""

@@ -1,0 +1,248 @@
+"""The frozen data in the middle: links, snapshots, selectors, pools, devices.
+
+No Kubernetes, protobuf, netlink or YAML type may appear here; each edge
+translates into these. Collections are tuples, so that equal means unchanged.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import enum
+import re
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An IPv4 or IPv6 address of a link, as the kernel reports it."""
+
+    family: int  # 4 or 6
+    address: str  # canonical text, without the prefix length
+    prefix: int
+    peer: str = ""  # the far end of a point-to-point address
+    broadcast: str = ""
+    label: str = ""
+    scope: int = 0  # RT_SCOPE_*: 0 universe, 253 link, 254 host
+    flags: int = 0  # IFA_F_*, all 32 bits
+    valid: int | None = None  # seconds left; None is for ever
+    preferred: int | None = None
+    metric: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.prefix}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One way out of this namespace through one link.
+
+    A multipath route is one `Route` for every link that it uses.
+    """
+
+    family: int  # 4 or 6
+    destination: str  # "default" or "address/prefix"
+    ifindex: int  # the link that it leaves through
+    gateway: str = ""
+    table: int = 254
+    metric: int = 0
+    protocol: int = 0  # RTPROT_*: 2 kernel, 3 boot, 4 static, 9 ra, 16 dhcp
+    scope: int = 0
+    type: int = 1  # RTN_*: 1 unicast
+
+    @property
+    def is_default(self) -> bool:
+        """A unicast route to everywhere, in whatever table."""
+        return self.destination == "default" and self.type == 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PciDevice:
+    """The PCI function under a link, from sysfs."""
+
+    address: str  # extended BDF, lower-case hex: 0000:03:00.1
+    vendor: str = ""  # four lower-case hex digits, no 0x: 8086
+    device: str = ""
+    driver: str = ""  # bound to the function itself: virtio-pci, igb, mlx5_core
+    numa_node: int | None = None  # None where the kernel says -1
+    root: str = ""  # PCIe root, pci0000:00
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PhysicalFunction:
+    """What a link that can have virtual functions says of them."""
+
+    total_vfs: int
+    num_vfs: int
+    vfs: tuple[tuple[int, str], ...] = ()  # (number, PCI address), by number
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualFunction:
+    """Which virtual function of which physical function a link is."""
+
+    number: int
+    pf_address: str
+    pf_name: str = ""  # empty when the PF has no netdev in sight
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """A link in the host network namespace at the time of one snapshot."""
+
+    ifindex: int
+    name: str
+    altnames: tuple[str, ...] = ()
+    kind: str = ""  # IFLA_INFO_KIND; empty for hardware
+    link_type: str = "ether"  # ARPHRD_* by its usual name: ether, loopback, infiniband, none
+    mac: str = ""  # lower case, colons; empty where the link has none
+    permanent_mac: str = ""  # IFLA_PERM_ADDRESS; empty for most virtual links
+    mtu: int = 0
+    flags: int = 0  # IFF_*
+    operstate: str = "unknown"  # up, down, dormant, lowerlayerdown, unknown, ...
+    carrier: bool = False
+    alias: str = ""
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    master: int | None = None  # ifindex of the bridge, bond, team or VRF above
+    lower: int | None = None  # IFLA_LINK: the link below, in this namespace
+    peer_netnsid: int | None = None  # IFLA_LINK_NETNSID: the link below or peer is elsewhere
+    driver: str = ""  # of the netdev's own device: virtio_net, igb; empty for virtual links
+    pci: PciDevice | None = None
+    speed: int | None = None  # Mbit/s; None when unknown or down
+    pf: PhysicalFunction | None = None
+    vf: VirtualFunction | None = None
+    rdma: str = ""  # RDMA device on the same function: mlx5_0
+
+    @property
+    def up(self) -> bool:
+        """Administratively up (IFF_UP)."""
+        return bool(self.flags & 1)
+
+    @property
+    def loopback(self) -> bool:
+        """The loopback device (IFF_LOOPBACK)."""
+        return bool(self.flags & 8)
+
+    @property
+    def identity_mac(self) -> str:
+        """The MAC that the link is known by: the permanent one if it has one."""
+        return self.permanent_mac or self.mac
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All links of one namespace at one time, by ifindex, and why some are never offered.
+
+    `protected` maps an ifindex to one line that says why that link must stay on
+    the host; see `netdevice_plugin.inventory.uplinks`.
+    """
+
+    interfaces: tuple[Interface, ...] = ()
+    protected: tuple[tuple[int, str], ...] = ()
+
+    def named(self, name: str) -> Interface | None:
+        """The interface with that name or altname, as `ip link show dev` would find it."""
+        for interface in self.interfaces:
+            if interface.name == name:
+                return interface
+        return next((i for i in self.interfaces if name in i.altnames), None)
+
+    def reason(self, ifindex: int) -> str:
+        """Why the link is protected; empty when it is not."""
+        return dict(self.protected).get(ifindex, "")
+
+
+class Frontend(enum.Enum):
+    """Who hands a pool's devices out: never both, they cannot share one device."""
+
+    DEVICE_PLUGIN = "device-plugin"
+    DRA = "dra"
+
+
+class Injection(enum.Enum):
+    """How a link gets into the container: our hooks, or the runtime's netDevices."""
+
+    HOOK = "hook"
+    NATIVE = "native"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PfRange:
+    """A PF by name glob, and which of its VFs are meant; `None` is all of them."""
+
+    name: str
+    vfs: tuple[tuple[int, int], ...] | None = None  # inclusive ranges
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Conditions that are ANDed; within one field any value may match.
+
+    An empty field asks for nothing. Names are those of the SR-IOV device plugin
+    and of the Cilium network driver.
+    """
+
+    if_names: tuple[str, ...] = ()  # globs, matched against name and altnames
+    pf_names: tuple[PfRange, ...] = ()
+    pci_addresses: tuple[str, ...] = ()
+    vendors: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    drivers: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # IFLA_INFO_KIND, or "physical"
+    link_types: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A named set of devices that are handed out alike."""
+
+    name: str
+    prefix: str = "networking.k8s.io"
+    frontend: Frontend = Frontend.DEVICE_PLUGIN
+    injection: Injection = Injection.HOOK
+    selectors: tuple[Selector, ...] = ()  # ORed; none selects nothing
+
+    @property
+    def kind(self) -> str:
+        """The CDI kind and the resource name: networking.k8s.io/netdevice."""
+        return f"{self.prefix}/{self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A link as a pool offers it. One name in CDI, device plugin and DRA."""
+
+    name: str
+    pool: str
+    interface: Interface
+    lent: bool = False  # in a pod now; `interface` is how it was when it left
+
+
+def device_name(interface_name: str) -> str:
+    """Name a device after its link, reversibly, as a DNS label of at most 63 characters.
+
+    The interface name itself where it is a DNS label, else `net-` and its base32
+    in lower case without padding (RFC 4648). A label that already starts with
+    `net-` is encoded as well, so that no two links share a name.
+    """
+    if _DNS_LABEL.fullmatch(interface_name) and not interface_name.startswith("net-"):
+        return interface_name
+    encoded = base64.b32encode(interface_name.encode("utf-8", "surrogateescape")).decode()
+    return "net-" + encoded.rstrip("=").lower()
+
+
+def interface_name(device: str) -> str:
+    """Undo `device_name`; raises ValueError for what it can never have made."""
+    if not device.startswith("net-"):
+        return device
+    encoded = device[4:].upper()
+    padded = encoded + "=" * (-len(encoded) % 8)
+    return base64.b32decode(padded).decode("utf-8", "surrogateescape")
+
+
+def pci_device_name(address: str) -> str:
+    """Name a PCI function that has no netdev: 0000:03:00.1 is pci-0000-03-00-1."""
+    return "pci-" + address.lower().replace(":", "-").replace(".", "-")
