@@ -1,0 +1,118 @@
+/*
+ * Bounded text: what the mover reads and writes without stdio, heap or locale.
+ *
+ * Nothing here makes a system call. Parsers return 0 or -errno (-EINVAL: not of
+ * that form, -ERANGE: of that form but out of bounds) and set *out on success only.
+ */
+#ifndef NDM_TEXT_H
+#define NDM_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes that somebody else owns, without a terminator. */
+struct span {
+	const char *data;
+	size_t length;
+};
+
+struct span span_of(const char *string);
+bool span_is(struct span span, const char *string);
+
+/*
+ * Takes what stands before the first separator, or all of it, off the front of
+ * *rest; the separator goes too. `found` says whether there was one; may be NULL.
+ */
+struct span span_cut(struct span *rest, char separator, bool *found);
+
+/* Copies and terminates; -ERANGE if it does not fit, -EINVAL for a NUL within. */
+int span_copy(struct span span, char *out, size_t size);
+
+/*
+ * A fixed buffer that is appended to; always terminated. What does not fit is
+ * cut off and `cut` stays set, so that a writer checks once, at the end.
+ */
+struct text {
+	char *data;
+	size_t size; /* of the buffer, at least 1 */
+	size_t length;
+	bool cut;
+};
+
+void text_init(struct text *text, char *buffer, size_t size);
+void text_put(struct text *text, const char *string);
+void text_put_span(struct text *text, struct span span);
+void text_put_char(struct text *text, char byte);
+void text_put_unsigned(struct text *text, uint64_t number);
+void text_put_hex(struct text *text, const void *bytes, size_t length); /* 00ff */
+
+/* A record's value: bytes below 0x20, 0x7f and the backslash as \xHH. */
+void text_put_escaped(struct text *text, struct span value);
+
+/*
+ * One word of a record's value: space and slash are escaped too, so that words
+ * can be joined with them; an empty one is "-", and "-" itself is escaped.
+ */
+void text_put_word(struct text *text, struct span word);
+
+/* For messages: 'value' with control bytes escaped, cut after 64 bytes. */
+void text_put_quoted(struct text *text, struct span value);
+
+/* Undoes text_put_escaped; refuses bare control bytes, bad escapes and \x00. */
+int text_unescape(struct span value, char *out, size_t size);
+
+/* Decimal digits alone: no sign, no blank, no leading zero. */
+int parse_unsigned(struct span span, uint64_t maximum, uint64_t *out);
+
+/* Pairs of hex digits of either case; an empty span is no bytes. -ERANGE: more than `size`. */
+int parse_hex(struct span span, uint8_t *out, size_t size, size_t *length);
+
+#define MAC_MAX 32 /* the kernel's MAX_ADDR_LEN; Ethernet has 6, InfiniBand 20 */
+
+struct mac {
+	uint8_t length; /* 0: none */
+	uint8_t bytes[MAC_MAX];
+};
+
+/* Two hex digits a byte, colons between: 02:00:00:00:00:01. */
+int parse_mac(struct span span, struct mac *out);
+void text_put_mac(struct text *text, const struct mac *mac); /* lower case */
+bool mac_equal(const struct mac *one, const struct mac *other);
+
+struct ip {
+	uint8_t family; /* AF_INET or AF_INET6; 0: none */
+	uint8_t prefix;
+	uint8_t bytes[16]; /* network order; IPv4 uses the first four, the rest is 0 */
+};
+
+/* 192.0.2.1 or 2001:db8::1, no prefix length, no zone; `prefix` becomes 32 or 128. */
+int parse_ip(struct span span, struct ip *out);
+
+/* The same with a prefix length: 192.0.2.1/24. */
+int parse_cidr(struct span span, struct ip *out);
+
+size_t ip_size(const struct ip *ip); /* 4 or 16; 0 for none */
+bool ip_has_host_bits(const struct ip *ip); /* bits set beyond the prefix */
+void text_put_ip(struct text *text, const struct ip *ip); /* RFC 5952, no prefix length */
+
+#define PCI_ADDRESS_SIZE 17 /* "10000:e1:00.0": a domain has four to eight digits */
+
+/* 0000:03:00.1 in either case; `out` gets it in lower case. */
+int parse_pci(struct span span, char out[PCI_ADDRESS_SIZE]);
+
+/* A DNS label (RFC 1123) in lower case, at most 63 bytes. */
+bool is_device_name(struct span span);
+
+/*
+ * A name that a link can have: the kernel's dev_valid_name(), 1 to 15 bytes, not
+ * "." or "..", without slash, colon, white space (0xa0 is one to the kernel) or
+ * '%', which the kernel takes for a template. Bytes that are not text are allowed,
+ * as the kernel allows them. (`ns:1` can be an alternative name, never the name.)
+ */
+bool is_link_name(struct span span);
+
+/* 1 to 255 bytes, no slash, no control byte, not "." or "..". */
+bool is_container_id(struct span span);
+
+#endif
