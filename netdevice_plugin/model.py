@@ -221,6 +221,11 @@ class Device:
     lent: bool = False  # in a pod now; `interface` is how it was when it left
 
 
+def is_dns_label(text: str) -> bool:
+    """A DNS label as RFC 1123 has it: what every device name is."""
+    return bool(_DNS_LABEL.fullmatch(text))
+
+
 def device_name(interface_name: str) -> str:
     """Name a device after its link, reversibly, as a DNS label of at most 63 characters.
 
@@ -228,7 +233,7 @@ def device_name(interface_name: str) -> str:
     in lower case without padding (RFC 4648). A label that already starts with
     `net-` is encoded as well, so that no two links share a name.
     """
-    if _DNS_LABEL.fullmatch(interface_name) and not interface_name.startswith("net-"):
+    if is_dns_label(interface_name) and not interface_name.startswith("net-"):
         return interface_name
     encoded = base64.b32encode(interface_name.encode("utf-8", "surrogateescape")).decode()
     return "net-" + encoded.rstrip("=").lower()

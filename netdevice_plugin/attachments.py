@@ -1,0 +1,397 @@
+"""What is lent, to whom: the records that the mover keeps, read and never written.
+
+A link in a pod is invisible to netlink here, so these files are all that the
+agent knows of it. Their format is the contract in docs/reference/mover.md. One
+bad record harms no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from netdevice_plugin import model
+from netdevice_plugin.errors import AttachmentError
+
+RUN_DIR = Path("/run/netdevice-plugin")
+MAX_SIZE = 8 * 2**20  # bytes; a record with 10,000 routes has a tenth of that
+
+_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_UNESCAPED = re.compile(rb"[\x00-\x1f\x7f]|\\(?!x[0-9a-fA-F]{2})")
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_HEX = re.compile(r"([0-9a-fA-F]{2})*")
+_U31, _U32, _U64 = 2**31 - 1, 2**32 - 1, 2**64 - 1
+
+
+class Phase(enum.Enum):
+    """Where the link is on its way to the pod and back."""
+
+    ATTACHING = "attaching"  # a mover is at work, or died
+    ATTACHED = "attached"
+    RETURNING = "returning"  # a mover is at work, or died
+    LOST = "lost"  # no link to be found
+    STRANDED = "stranded"  # home, but not as it was: see `Attachment.error`
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A container that asked for the device; empty or None is what the runtime did not say."""
+
+    container: str
+    pid: int | None = None
+    start_time: int | None = None  # clock ticks since boot, field 22 of /proc/PID/stat
+    since: int | None = None  # unix seconds
+    namespace: str = ""
+    pod: str = ""
+    pod_uid: str = ""
+    container_name: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The identity arguments that the CDI file gave to the mover."""
+
+    link: str = ""
+    ifindex: int | None = None
+    mac: str = ""
+    pci: str = ""
+    kind: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HostLink:
+    """The link as it was on the host when it left."""
+
+    name: str
+    ifindex: int
+    kind: str = ""
+    type: int | None = None  # ARPHRD_*
+    mac: str = ""
+    permanent_mac: str = ""
+    pci: str = ""
+    mtu: int | None = None
+    txqlen: int | None = None
+    group: int | None = None
+    flags: int = 0  # IFF_*
+    alias: str = ""
+    altnames: tuple[str, ...] = ()
+    conf4: bytes = b""  # IFLA_INET_CONF
+    conf6: bytes = b""  # IFLA_INET6_CONF
+    token: str = ""
+    secret: str = ""
+    sysctls: tuple[str, ...] = ()  # "path=value"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One record: a device that is lent, or was and could not be put back."""
+
+    device: str
+    phase: Phase
+    link: HostLink
+    netns: tuple[int, int] | None = None  # st_dev, st_ino of the pod's network namespace
+    pin: str = ""
+    holders: tuple[Holder, ...] = ()
+    recorded: int | None = None  # CLOCK_BOOTTIME, seconds
+    pod_name: str = ""  # of the link, in the pod
+    pod_ifindex: int | None = None
+    spec: Identity = Identity()
+    addresses: tuple[bytes, ...] = ()  # RTM_NEWADDR bodies: ifaddrmsg and attributes
+    routes: tuple[bytes, ...] = ()  # RTM_NEWROUTE bodies
+    nexthops: tuple[bytes, ...] = ()
+    neighbours: tuple[bytes, ...] = ()
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The last failure of a device's mover; some runtimes hide what a hook prints."""
+
+    device: str
+    message: str
+    when: int | None = None  # unix seconds; None where the file does not say
+
+
+def load(run_dir: Path = RUN_DIR) -> tuple[tuple[Attachment, ...], tuple[AttachmentError, ...]]:
+    """Read every record, by device name; what cannot be read is returned beside the rest.
+
+    No directory means that nothing is lent. A record that vanishes meanwhile is a
+    link that came home.
+    """
+    found: list[Attachment] = []
+    problems: list[AttachmentError] = []
+    try:
+        for path in _device_files(run_dir / "attachments"):
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(parse(_read(path), path))
+            except AttachmentError as error:
+                problems.append(error)
+    except AttachmentError as error:
+        problems.append(error)
+    return tuple(found), tuple(problems)
+
+
+def errors(run_dir: Path = RUN_DIR) -> tuple[Failure, ...]:
+    """Read the last failure of each device that has one, by device name.
+
+    Raises AttachmentError if the files cannot be read. What is not in the form
+    `<unix seconds> <line>` is passed on as the message: it is for people.
+    """
+    failures = []
+    for path in _device_files(run_dir / "errors"):
+        with contextlib.suppress(FileNotFoundError):
+            text = _read(path).decode("utf-8", "replace").strip()
+            when, _, message = text.partition(" ")
+            if message and _NUMBER.fullmatch(when):
+                failures.append(Failure(device=path.name, when=int(when), message=message))
+            else:
+                failures.append(Failure(device=path.name, message=text))
+    return tuple(failures)
+
+
+def alive(holder: Holder, proc: Path = Path("/proc")) -> bool:
+    """Whether the holder's first process still runs: same pid, same start time, no zombie.
+
+    One whose pid or start time is not on record counts as dead: nothing could
+    ever show that it lives. `proc` must be that of the host's pid namespace.
+    """
+    if holder.pid is None or holder.start_time is None:
+        return False
+    try:
+        stat = (proc / str(holder.pid) / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except OSError as error:
+        raise AttachmentError(f"cannot see whether process {holder.pid} lives: {error}") from error
+    # The second field, the command in parentheses, may itself hold spaces and parentheses.
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    return (
+        len(fields) > 19
+        and fields[0] not in (b"Z", b"X", b"x")
+        and fields[19] == str(holder.start_time).encode()
+    )
+
+
+def parse(data: bytes, path: Path) -> Attachment:
+    """Parse one record; `path` is where it stands, its last part the device's name.
+
+    Keys that are not known are ignored. Raises AttachmentError, which names the
+    file, the line and the remedy.
+    """
+    record = _Record(data, path)
+    device = record.text("device", required=True)
+    if device != path.name:
+        raise record.error("device", f"{device[:80]!r} in the file of {path.name!r}")
+    return Attachment(
+        device=device,
+        phase=_phase(record),
+        link=_host_link(record),
+        netns=_netns(record),
+        pin=record.text("pin"),
+        holders=tuple(_holder(record, line, text) for line, text in record.every("holder")),
+        recorded=record.number("recorded", _U64),
+        pod_name=record.link_name("pod.name"),
+        pod_ifindex=record.ifindex("pod.ifindex"),
+        spec=_identity(record),
+        addresses=record.every_hex("address"),
+        routes=record.every_hex("route"),
+        nexthops=record.every_hex("nexthop"),
+        neighbours=record.every_hex("neighbour"),
+        error=record.text("error"),
+    )
+
+
+class _Record:
+    """The lines of one file by key, and typed access that names the line when it fails."""
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        self.path = path
+        self.lines: dict[str, list[tuple[int, str]]] = {}
+        if len(data) > MAX_SIZE:
+            raise _problem(path, f"is larger than {MAX_SIZE} bytes")
+        lines = data.split(b"\n")
+        if lines[0] != b"format=1":
+            raise self._unknown_format(lines[0])
+        if lines.pop():
+            raise _problem(f"{path}:{len(lines) + 1}", "the last line is cut short")
+        for number, line in enumerate(lines, 1):
+            self._add(number, line)
+
+    def _unknown_format(self, line: bytes) -> AttachmentError:
+        if re.fullmatch(rb"format=[0-9]{1,9}", line):
+            text = f"{self.path}:1: record {line.decode()} is not known here"
+            return AttachmentError(text, hint="a newer netdevice-mover wrote it; upgrade this side")
+        return _problem(f"{self.path}:1", "is not a record: the first line is not format=1")
+
+    def _add(self, number: int, line: bytes) -> None:
+        key, equals, value = line.partition(b"=")
+        if not equals:
+            raise _problem(f"{self.path}:{number}", "is not key=value")
+        if _UNESCAPED.search(value):
+            raise _problem(f"{self.path}:{number}", "holds a control byte or a bare backslash")
+        value = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), value)
+        found = self.lines.setdefault(key.decode("utf-8", "replace"), [])
+        found.append((number, value.decode("utf-8", "surrogateescape")))
+
+    def error(self, key: str, what: str, line: int | None = None) -> AttachmentError:
+        if line is None and key in self.lines:
+            line = self.lines[key][-1][0]
+        return _problem(f"{self.path}:{line}" if line else f"{self.path}", f"{key}: {what}")
+
+    def every(self, key: str) -> list[tuple[int, str]]:
+        return self.lines.get(key, [])
+
+    def text(self, key: str, *, required: bool = False) -> str:
+        found = self.every(key)
+        if len(found) > 1:
+            raise self.error(key, "given more than once")
+        if required and not (found and found[0][1]):
+            raise self.error(key, "is missing")
+        return found[0][1] if found else ""
+
+    def link_name(self, key: str, *, required: bool = False) -> str:
+        name = self.text(key, required=required)
+        if len(name.encode("utf-8", "surrogateescape")) > 15 or re.search(r"[\s/\0]", name):
+            raise self.error(key, f"{name!r} is no name of a link")
+        return name
+
+    def number(self, key: str, top: int) -> int | None:
+        text = self.text(key)
+        if not text:
+            return None
+        if not _NUMBER.fullmatch(text) or int(text) > top:
+            raise self.error(key, f"{text[:40]!r} is not a number from 0 to {top}")
+        return int(text)
+
+    def ifindex(self, key: str) -> int | None:
+        number = self.number(key, _U31)
+        if number == 0:
+            raise self.error(key, "0 is no ifindex")
+        return number
+
+    def hex(self, key: str) -> bytes:
+        self.text(key)
+        return b"".join(self.every_hex(key))
+
+    def every_hex(self, key: str) -> tuple[bytes, ...]:
+        found = []
+        for line, text in self.every(key):
+            if not _HEX.fullmatch(text):
+                raise self.error(key, f"{text[:40]!r} is not hex", line)
+            found.append(bytes.fromhex(text))
+        return tuple(found)
+
+
+def _phase(record: _Record) -> Phase:
+    text = record.text("phase", required=True)
+    try:
+        return Phase(text)
+    except ValueError:
+        raise record.error("phase", f"{text[:40]!r} is none of those known") from None
+
+
+def _netns(record: _Record) -> tuple[int, int] | None:
+    text = record.text("netns")
+    if not text:
+        return None
+    device, _, inode = text.partition(":")
+    if not (_NUMBER.fullmatch(device) and _NUMBER.fullmatch(inode)):
+        raise record.error("netns", f"{text[:40]!r} is not <st_dev>:<st_ino>")
+    return int(device), int(inode)
+
+
+def _holder(record: _Record, line: int, text: str) -> Holder:
+    fields = text.split(" ")
+    if len(fields) != 7 or not all(fields):
+        raise record.error("holder", f"{text[:80]!r} does not have seven fields", line)
+    container, pid, start_time, since, pod, uid, container_name = (
+        "" if field == "-" else field for field in fields
+    )
+    for number in (pid, start_time, since):
+        if number and (not _NUMBER.fullmatch(number) or int(number) > _U64):
+            raise record.error("holder", f"{number[:40]!r} is not a number", line)
+    namespace, _, name = pod.rpartition("/")
+    return Holder(
+        container=container,
+        pid=int(pid) if pid else None,
+        start_time=int(start_time) if start_time else None,
+        since=int(since) if since else None,
+        namespace="" if namespace == "-" else namespace,
+        pod="" if name == "-" else name,
+        pod_uid=uid,
+        container_name=container_name,
+    )
+
+
+def _identity(record: _Record) -> Identity:
+    return Identity(
+        link=record.link_name("spec.link"),
+        ifindex=record.ifindex("spec.ifindex"),
+        mac=record.text("spec.mac").lower(),
+        pci=record.text("spec.pci").lower(),
+        kind=record.text("spec.kind"),
+    )
+
+
+def _host_link(record: _Record) -> HostLink:
+    ifindex = record.ifindex("link.ifindex")
+    if ifindex is None:
+        raise record.error("link.ifindex", "is missing")
+    return HostLink(
+        name=record.link_name("link.name", required=True),
+        ifindex=ifindex,
+        kind=record.text("link.kind"),
+        type=record.number("link.type", _U32),
+        mac=record.text("link.mac").lower(),
+        permanent_mac=record.text("link.permanent-mac").lower(),
+        pci=record.text("link.pci").lower(),
+        mtu=record.number("link.mtu", _U32),
+        txqlen=record.number("link.txqlen", _U32),
+        group=record.number("link.group", _U32),
+        flags=record.number("link.flags", _U32) or 0,
+        alias=record.text("link.alias"),
+        altnames=tuple(text for _, text in record.every("link.altname")),
+        conf4=record.hex("link.conf4"),
+        conf6=record.hex("link.conf6"),
+        token=record.text("link.token"),
+        secret=record.text("link.secret"),
+        sysctls=tuple(text for _, text in record.every("link.sysctl")),
+    )
+
+
+def _device_files(directory: Path) -> Iterator[Path]:
+    """List the files named after devices; what has another name is half-written, or not ours."""
+    try:
+        paths = sorted(directory.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise AttachmentError(f"cannot list {directory}: {error.strerror}") from error
+    yield from (path for path in paths if model.is_dns_label(path.name))
+
+
+def _read(path: Path) -> bytes:
+    """Read a file, but no more than shows that it is too large; FileNotFoundError passes."""
+    try:
+        if not path.is_file():  # a FIFO would block us for ever
+            path.lstat()
+            raise _problem(path, "is not a regular file")
+        with path.open("rb") as file:
+            return file.read(MAX_SIZE + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise AttachmentError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _problem(place: Path | str, what: str) -> AttachmentError:
+    return AttachmentError(
+        f"{place}: {what}",
+        hint="the link may still be in the namespace pinned under netns/ beside it: "
+        "move it home by hand with ip link, then remove the file",
+    )
