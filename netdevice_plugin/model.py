@@ -7,8 +7,10 @@ translates into these. Collections are tuples, so that equal means unchanged.
 from __future__ import annotations
 
 import base64
+import bisect
 import dataclasses
 import enum
+import operator
 import re
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -26,8 +28,10 @@ class Address:
     label: str = ""
     scope: int = 0  # RT_SCOPE_*: 0 universe, 253 link, 254 host
     flags: int = 0  # IFA_F_*, all 32 bits
-    valid: int | None = None  # seconds left; None is for ever
-    preferred: int | None = None
+    # Seconds left, None for ever. They run down without anything having changed, so
+    # they do not count when addresses are compared; IFA_F_PERMANENT in `flags` does.
+    valid: int | None = dataclasses.field(default=None, compare=False)
+    preferred: int | None = dataclasses.field(default=None, compare=False)
     metric: int = 0
 
     def __str__(self) -> str:
@@ -44,12 +48,15 @@ class Route:
     family: int  # 4 or 6
     destination: str  # "default" or "address/prefix"
     ifindex: int  # the link that it leaves through
-    gateway: str = ""
+    gateway: str = ""  # of either family: IPv4 may go by an IPv6 neighbour (RFC 5549)
+    source: str = ""  # preferred source address
     table: int = 254
     metric: int = 0
     protocol: int = 0  # RTPROT_*: 2 kernel, 3 boot, 4 static, 9 ra, 16 dhcp
     scope: int = 0
     type: int = 1  # RTN_*: 1 unicast
+    nexthop_id: int = 0  # the nexthop object that it goes by; 0 is none
+    encap: str = ""  # lightweight tunnel: mpls, ip, ip6, seg6, ...
 
     @property
     def is_default(self) -> bool:
@@ -100,13 +107,15 @@ class Interface:
     permanent_mac: str = ""  # IFLA_PERM_ADDRESS; empty for most virtual links
     mtu: int = 0
     flags: int = 0  # IFF_*
+    immovable: bool = False  # the kernel never lets it out of its network namespace
     operstate: str = "unknown"  # up, down, dormant, lowerlayerdown, unknown, ...
     carrier: bool = False
     alias: str = ""
+    port: str = ""  # IFLA_PHYS_PORT_NAME: p0 is a switchdev uplink, pf0vf1 a representor
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     master: int | None = None  # ifindex of the bridge, bond, team or VRF above
-    lower: int | None = None  # IFLA_LINK: the link below, in this namespace
+    lower: int | None = None  # IFLA_LINK: the link below or veth peer, in this namespace
     peer_netnsid: int | None = None  # IFLA_LINK_NETNSID: the link below or peer is elsewhere
     driver: str = ""  # of the netdev's own device: virtio_net, igb; empty for virtual links
     pci: PciDevice | None = None
@@ -114,6 +123,7 @@ class Interface:
     pf: PhysicalFunction | None = None
     vf: VirtualFunction | None = None
     rdma: str = ""  # RDMA device on the same function: mlx5_0
+    lent: bool = False  # in a pod; told by its attachment, as it was when it left
 
     @property
     def up(self) -> bool:
@@ -132,15 +142,29 @@ class Interface:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """All links of one namespace at one time, by ifindex, and why some are never offered.
+class Protection:
+    """Why a link stays on the host, in one plain line, and how strictly.
 
-    `protected` maps an ifindex to one line that says why that link must stay on
-    the host; see `netdevice_plugin.inventory.uplinks`.
+    A hard reason is final: a pool that names the link is a mistake. A soft one,
+    a link that looks like another program's, yields to a pool whose ifNames name it.
+    """
+
+    ifindex: int
+    reason: str
+    hard: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All links of one namespace at one time, by ifindex, and why some are not offered.
+
+    `protected` is by ifindex too, at most one for a link; the rules are in
+    `netdevice_plugin.inventory.uplinks`. A lent link is never protected, but the
+    number that it had may be another link's by now: ask `protection_of`.
     """
 
     interfaces: tuple[Interface, ...] = ()
-    protected: tuple[tuple[int, str], ...] = ()
+    protected: tuple[Protection, ...] = ()
 
     def named(self, name: str) -> Interface | None:
         """The interface with that name or altname, as `ip link show dev` would find it."""
@@ -149,9 +173,20 @@ class Snapshot:
                 return interface
         return next((i for i in self.interfaces if name in i.altnames), None)
 
+    def protection(self, ifindex: int) -> Protection | None:
+        """What keeps the link on the host, if anything does."""
+        at = bisect.bisect_left(self.protected, ifindex, key=operator.attrgetter("ifindex"))
+        found = self.protected[at : at + 1]
+        return found[0] if found and found[0].ifindex == ifindex else None
+
+    def protection_of(self, interface: Interface) -> Protection | None:
+        """What keeps that interface on the host: never anything for a lent one."""
+        return None if interface.lent else self.protection(interface.ifindex)
+
     def reason(self, ifindex: int) -> str:
         """Why the link is protected; empty when it is not."""
-        return dict(self.protected).get(ifindex, "")
+        found = self.protection(ifindex)
+        return found.reason if found else ""
 
 
 class Frontend(enum.Enum):
