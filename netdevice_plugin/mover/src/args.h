@@ -17,48 +17,48 @@
 #define RUN_DIR_MAX 1024 /* bytes, so that every path below it is short of PATH_MAX */
 
 enum command {
-	COMMAND_ATTACH = 1,
-	COMMAND_DETACH,
-	COMMAND_RECLAIM,
-	COMMAND_HELP,
-	COMMAND_VERSION,
+    COMMAND_ATTACH = 1,
+    COMMAND_DETACH,
+    COMMAND_RECLAIM,
+    COMMAND_HELP,
+    COMMAND_VERSION,
 };
 
 /* An absent address has family 0; all that are present have the destination's family. */
 struct route_arg {
-	const char *text; /* as given, for messages */
-	struct ip destination;
-	struct ip gateway;
-	struct ip source;
-	uint32_t metric; /* 0: the kernel's choice */
-	uint32_t table;	 /* 254, main, unless given */
-	bool onlink;
+    const char *text; /* as given, for messages */
+    struct ip destination;
+    struct ip gateway;
+    struct ip source;
+    uint32_t metric; /* 0: the kernel's choice */
+    uint32_t table;  /* 254, main, unless given */
+    bool onlink;
 };
 
 struct options {
-	enum command command;
-	const char *device;  /* "" for help and version */
-	const char *run_dir; /* absolute, no slash at its end */
+    enum command command;
+    const char *device;            /* "" for help and version */
+    char run_dir[RUN_DIR_MAX + 1]; /* absolute, no slash at its end */
 
-	const char *link;	    /* "" if not given */
-	uint32_t link_ifindex;	    /* 0 if not given */
-	struct mac link_mac;	    /* length 0 if not given */
-	char link_pci[PCI_ADDRESS_SIZE]; /* lower case; "" if not given */
-	const char *link_kind;	    /* "" if not given */
+    const char *link;                /* "" if not given */
+    uint32_t link_ifindex;           /* 0 if not given */
+    struct mac link_mac;             /* length 0 if not given */
+    char link_pci[PCI_ADDRESS_SIZE]; /* lower case; "" if not given */
+    const char *link_kind;           /* "" if not given */
 
-	const char *as; /* `link` if not given */
-	uint32_t mtu;	/* 0 if not given */
-	struct mac mac; /* length 0 if not given */
-	bool no_addresses;
-	bool keep_down;
-	size_t address_count;
-	struct ip addresses[OPTIONS_ADDRESSES];
-	size_t route_count;
-	struct route_arg routes[OPTIONS_ROUTES];
-	uint32_t wait_ms;
+    const char *as; /* `link` if not given */
+    uint32_t mtu;   /* 0 if not given */
+    struct mac mac; /* length 0 if not given */
+    bool no_addresses;
+    bool keep_down;
+    size_t address_count;
+    struct ip addresses[OPTIONS_ADDRESSES];
+    size_t route_count;
+    struct route_arg routes[OPTIONS_ROUTES];
+    uint32_t wait_ms;
 
-	bool force;
-	bool forget;
+    bool force;
+    bool forget;
 };
 
 /*

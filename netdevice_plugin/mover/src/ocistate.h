@@ -19,22 +19,22 @@
 
 /* All strings are terminated; empty where the state does not have them. */
 struct oci_state {
-	char id[OCI_ID_SIZE]; /* never empty, see is_container_id() */
-	int pid;	      /* 0: no process (absent in runc's poststop, 0 in crun's) */
-	char bundle[PATH_MAX];
-	/*
-	 * From containerd's io.kubernetes.cri.* annotations or CRI-O's
-	 * io.kubernetes.{pod,container}.*; any bytes but NUL, so escape them.
-	 */
-	char pod_name[OCI_NAME_SIZE];
-	char pod_namespace[OCI_NAME_SIZE];
-	char pod_uid[OCI_NAME_SIZE];
-	char container[OCI_NAME_SIZE];
+    char id[OCI_ID_SIZE]; /* never empty, see is_container_id() */
+    int pid;              /* 0: no process (absent in runc's poststop, 0 in crun's) */
+    char bundle[PATH_MAX];
+    /*
+     * From containerd's io.kubernetes.cri.* annotations or CRI-O's
+     * io.kubernetes.{pod,container}.*; any bytes but NUL, so escape them.
+     */
+    char pod_name[OCI_NAME_SIZE];
+    char pod_namespace[OCI_NAME_SIZE];
+    char pod_uid[OCI_NAME_SIZE];
+    char container[OCI_NAME_SIZE];
 };
 
 struct parse_error {
-	size_t offset;	  /* in bytes from 0 */
-	const char *what; /* "expected ':'"; never NULL after a failure */
+    size_t offset;    /* in bytes from 0 */
+    const char *what; /* "expected ':'"; never NULL after a failure */
 };
 
 /*
@@ -42,6 +42,6 @@ struct parse_error {
  * -E2BIG (longer than OCI_STATE_MAX). *out is all zero after a failure.
  */
 int oci_state_parse(const char *text, size_t length, struct oci_state *out,
-		    struct parse_error *error);
+                    struct parse_error *error);
 
 #endif

@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes that somebody else owns, without a terminator. */
+/* Bytes that somebody else owns, without a terminator; `data` is never NULL. */
 struct span {
-	const char *data;
-	size_t length;
+    const char *data;
+    size_t length;
 };
 
 struct span span_of(const char *string);
@@ -34,10 +34,10 @@ int span_copy(struct span span, char *out, size_t size);
  * cut off and `cut` stays set, so that a writer checks once, at the end.
  */
 struct text {
-	char *data;
-	size_t size; /* of the buffer, at least 1 */
-	size_t length;
-	bool cut;
+    char *data;
+    size_t size; /* of the buffer, at least 1 */
+    size_t length;
+    bool cut;
 };
 
 void text_init(struct text *text, char *buffer, size_t size);
@@ -71,8 +71,8 @@ int parse_hex(struct span span, uint8_t *out, size_t size, size_t *length);
 #define MAC_MAX 32 /* the kernel's MAX_ADDR_LEN; Ethernet has 6, InfiniBand 20 */
 
 struct mac {
-	uint8_t length; /* 0: none */
-	uint8_t bytes[MAC_MAX];
+    uint8_t length; /* 0: none */
+    uint8_t bytes[MAC_MAX];
 };
 
 /* Two hex digits a byte, colons between: 02:00:00:00:00:01. */
@@ -81,9 +81,9 @@ void text_put_mac(struct text *text, const struct mac *mac); /* lower case */
 bool mac_equal(const struct mac *one, const struct mac *other);
 
 struct ip {
-	uint8_t family; /* AF_INET or AF_INET6; 0: none */
-	uint8_t prefix;
-	uint8_t bytes[16]; /* network order; IPv4 uses the first four, the rest is 0 */
+    uint8_t family; /* AF_INET or AF_INET6; 0: none */
+    uint8_t prefix;
+    uint8_t bytes[16]; /* network order; IPv4 uses the first four, the rest is 0 */
 };
 
 /* 192.0.2.1 or 2001:db8::1, no prefix length, no zone; `prefix` becomes 32 or 128. */
@@ -96,7 +96,7 @@ size_t ip_size(const struct ip *ip); /* 4 or 16; 0 for none */
 bool ip_has_host_bits(const struct ip *ip); /* bits set beyond the prefix */
 void text_put_ip(struct text *text, const struct ip *ip); /* RFC 5952, no prefix length */
 
-#define PCI_ADDRESS_SIZE 17 /* "10000:e1:00.0": a domain has four to eight digits */
+#define PCI_ADDRESS_SIZE 17 /* "10000:e1:00.0": a domain has four to eight digits, as VMD shows */
 
 /* 0000:03:00.1 in either case; `out` gets it in lower case. */
 int parse_pci(struct span span, char out[PCI_ADDRESS_SIZE]);

@@ -1,0 +1,521 @@
+/* The command line: one table of options, one function for each kind of value. */
+
+#include "args.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define KIND_MAX 31 /* no kind of the kernel's is half as long */
+#define WAIT_DEFAULT 2000
+#define WAIT_MAX 60000
+#define MTU_MIN 68    /* RFC 791: the least that IPv4 works with */
+#define MTU_MAX 65535 /* the kernel's ETH_MAX_MTU */
+#define TABLE_MAIN 254
+
+const char options_help[] =
+    "Usage:\n"
+    "  netdevice-mover attach  --device NAME --link NAME [OPTION]...   < OCI state\n"
+    "  netdevice-mover detach  --device NAME [--run-dir DIR]           < OCI state\n"
+    "  netdevice-mover reclaim --device NAME [--force] [--forget] [--run-dir DIR]\n"
+    "  netdevice-mover --version | --help\n"
+    "\n"
+    "Lends a host's network link to a container, and brings it home as it was.\n"
+    "Container runtimes run attach and detach as OCI hooks (createRuntime, poststop).\n"
+    "\n"
+    "  --device NAME      the device's name: names its record, lock and pin\n"
+    "  --run-dir DIR      where records live (default /run/netdevice-plugin)\n"
+    "\n"
+    "Which link (attach):\n"
+    "  --link NAME        its name on the host\n"
+    "  --link-ifindex N   its index; tells apart links that are otherwise alike\n"
+    "  --link-mac MAC     its permanent MAC address, else its MAC address\n"
+    "  --link-pci BDF     its PCI address, 0000:03:00.1\n"
+    "  --link-kind KIND   its kind (veth, macvlan, ...); not for hardware\n"
+    "\n"
+    "How it is in the pod (attach):\n"
+    "  --as NAME          its name (default: as on the host)\n"
+    "  --mtu N            its MTU\n"
+    "  --mac MAC          its MAC address\n"
+    "  --address CIDR     an address instead of all the host's; may be repeated\n"
+    "  --no-addresses     no address and no inherited route\n"
+    "  --route ROUTE      a route instead of the inherited ones; may be repeated:\n"
+    "                     'DEST [via GATEWAY] [src ADDRESS] [metric N] [table N] [onlink]'\n"
+    "  --keep-down        leave it down if it was down on the host\n"
+    "  --wait MS          how long to wait for a live holder to end (default 2000)\n"
+    "\n"
+    "Bringing home by hand (reclaim):\n"
+    "  --force            take the link from a live holder\n"
+    "  --forget           drop the record of a link that is lost\n"
+    "\n"
+    "Exit codes: 0 done; 1 failed, everything undone; 2 wrong arguments or OCI state;\n"
+    "3 the device is held by another live container; 4 the link is lost.\n";
+
+struct parser {
+    struct options *out;
+    struct text error;
+    const struct rule *rule; /* the option at hand */
+    uint32_t seen;           /* a bit for each rule */
+};
+
+struct rule {
+    const char *name;
+    unsigned int commands; /* a bit for each command that has it */
+    int (*take)(struct parser *parser, const char *value);
+    bool flag;    /* takes no value; `take` gets NULL */
+    bool repeats;
+};
+
+/* "--mtu: " and why. */
+static int fail(struct parser *parser, const char *why)
+{
+    text_put(&parser->error, "--");
+    text_put(&parser->error, parser->rule->name);
+    text_put(&parser->error, ": ");
+    text_put(&parser->error, why);
+    return -EINVAL;
+}
+
+/* "--mtu: '12' " and why. */
+static int refuse(struct parser *parser, struct span value, const char *why)
+{
+    fail(parser, "");
+    text_put_quoted(&parser->error, value);
+    text_put_char(&parser->error, ' ');
+    text_put(&parser->error, why);
+    return -EINVAL;
+}
+
+/* The same without an option to blame. */
+static int refuse_word(struct text *error, struct span word, const char *why)
+{
+    text_put_quoted(error, word);
+    text_put_char(error, ' ');
+    text_put(error, why);
+    return -EINVAL;
+}
+
+static int take_number(struct parser *parser, struct span value, uint32_t least, uint32_t most,
+                       uint32_t *out)
+{
+    uint64_t number = 0;
+
+    if (parse_unsigned(value, most, &number) == 0 && number >= least) {
+        *out = (uint32_t)number;
+        return 0;
+    }
+    refuse(parser, value, "is not a number from ");
+    text_put_unsigned(&parser->error, least);
+    text_put(&parser->error, " to ");
+    text_put_unsigned(&parser->error, most);
+    return -EINVAL;
+}
+
+static int take_device(struct parser *parser, const char *value)
+{
+    if (!is_device_name(span_of(value)))
+        return refuse(parser, span_of(value),
+                      "is not a device name (a DNS label: a-z, 0-9, '-', at most 63)");
+    parser->out->device = value;
+    return 0;
+}
+
+static int take_run_dir(struct parser *parser, const char *value)
+{
+    struct span path = span_of(value);
+
+    while (path.length > 1 && path.data[path.length - 1] == '/')
+        path.length--;
+    if (value[0] != '/' || path.length == 1)
+        return refuse(parser, span_of(value), "is not the absolute path of a directory below /");
+    if (span_copy(path, parser->out->run_dir, sizeof parser->out->run_dir) < 0)
+        return fail(parser, "longer than 1024 bytes");
+    return 0;
+}
+
+static int take_link_name(struct parser *parser, const char *value, const char **out)
+{
+    if (!is_link_name(span_of(value)))
+        return refuse(parser, span_of(value),
+                      "is not a link's name (1 to 15 bytes, no white space, '/', ':' or '%')");
+    *out = value;
+    return 0;
+}
+
+static int take_link(struct parser *parser, const char *value)
+{
+    return take_link_name(parser, value, &parser->out->link);
+}
+
+static int take_as(struct parser *parser, const char *value)
+{
+    if (strcmp(value, "all") == 0 || strcmp(value, "default") == 0)
+        return refuse(parser, span_of(value), "cannot name a link: the kernel's settings have it");
+    return take_link_name(parser, value, &parser->out->as);
+}
+
+static int take_link_ifindex(struct parser *parser, const char *value)
+{
+    return take_number(parser, span_of(value), 1, INT_MAX, &parser->out->link_ifindex);
+}
+
+static int take_any_mac(struct parser *parser, const char *value, struct mac *out)
+{
+    if (parse_mac(span_of(value), out) < 0)
+        return refuse(parser, span_of(value),
+                      "is not a MAC address (as 02:00:00:00:00:01, at most 32 bytes)");
+    return 0;
+}
+
+static int take_link_mac(struct parser *parser, const char *value)
+{
+    return take_any_mac(parser, value, &parser->out->link_mac);
+}
+
+static int take_mac(struct parser *parser, const char *value)
+{
+    static const uint8_t zeros[6];
+    struct mac *mac = &parser->out->mac;
+    int rc = take_any_mac(parser, value, mac);
+
+    if (rc < 0 || mac->length != sizeof zeros)
+        return rc;
+    if (mac->bytes[0] & 1 || memcmp(mac->bytes, zeros, sizeof zeros) == 0)
+        return refuse(parser, span_of(value), "is not the address of one host (multicast or zero)");
+    return 0;
+}
+
+static int take_link_pci(struct parser *parser, const char *value)
+{
+    if (parse_pci(span_of(value), parser->out->link_pci) < 0)
+        return refuse(parser, span_of(value), "is not a PCI address (as 0000:03:00.1)");
+    return 0;
+}
+
+static int take_link_kind(struct parser *parser, const char *value)
+{
+    size_t length = strlen(value);
+    bool good = length >= 1 && length <= KIND_MAX;
+
+    for (size_t i = 0; i < length; i++)
+        good = good && value[i] > ' ' && value[i] < 0x7f;
+    if (!good)
+        return refuse(parser, span_of(value), "is not a kind of link (as veth or macvlan)");
+    parser->out->link_kind = value;
+    return 0;
+}
+
+static int take_mtu(struct parser *parser, const char *value)
+{
+    return take_number(parser, span_of(value), MTU_MIN, MTU_MAX, &parser->out->mtu);
+}
+
+static int take_wait(struct parser *parser, const char *value)
+{
+    return take_number(parser, span_of(value), 0, WAIT_MAX, &parser->out->wait_ms);
+}
+
+static bool is_unspecified(const struct ip *ip)
+{
+    static const uint8_t zeros[16];
+
+    return memcmp(ip->bytes, zeros, sizeof zeros) == 0;
+}
+
+static bool is_multicast(const struct ip *ip)
+{
+    return ip->family == AF_INET ? ip->bytes[0] >> 4 == 0xe : ip->bytes[0] == 0xff;
+}
+
+static int take_address(struct parser *parser, const char *value)
+{
+    struct options *out = parser->out;
+
+    if (out->address_count == OPTIONS_ADDRESSES)
+        return fail(parser, "more than 64");
+    struct ip *ip = &out->addresses[out->address_count];
+    if (parse_cidr(span_of(value), ip) < 0)
+        return refuse(parser, span_of(value),
+                      "is not an address with its prefix length (as 192.0.2.1/24)");
+    if (is_unspecified(ip) || is_multicast(ip))
+        return refuse(parser, span_of(value), "is not an address that a link can have");
+    out->address_count++;
+    return 0;
+}
+
+/* ---- routes ---- */
+
+static struct span next_word(struct span *rest)
+{
+    struct span word = {rest->data, 0};
+
+    while (rest->length > 0 && word.length == 0)
+        word = span_cut(rest, ' ', NULL);
+    return word;
+}
+
+static int take_hop(struct parser *parser, struct span word, struct ip *out)
+{
+    if (parse_ip(word, out) < 0)
+        return refuse(parser, word, "is not an IP address");
+    if (is_unspecified(out) || is_multicast(out))
+        return refuse(parser, word, "is not the address of one host");
+    return 0;
+}
+
+/* A keyword of a route, with what follows it. */
+static int take_keyword(struct parser *parser, struct route_arg *route, struct span word,
+                        struct span *rest, uint32_t *seen)
+{
+    static const char *const keywords[] = {"onlink", "via", "src", "metric", "table"};
+    const size_t count = sizeof keywords / sizeof keywords[0];
+    size_t i = 0;
+
+    while (i < count && !span_is(word, keywords[i]))
+        i++;
+    if (i == count)
+        return refuse(parser, word, "is none of via, src, metric, table, onlink");
+    if (*seen & 1U << i)
+        return refuse(parser, word, "is there twice");
+    *seen |= 1U << i;
+    if (i == 0) {
+        route->onlink = true;
+        return 0;
+    }
+    struct span value = next_word(rest);
+    if (value.length == 0)
+        return refuse(parser, word, "has nothing behind it");
+    switch (i) {
+    case 1:
+        return take_hop(parser, value, &route->gateway);
+    case 2:
+        return take_hop(parser, value, &route->source);
+    case 3:
+        return take_number(parser, value, 0, UINT32_MAX, &route->metric);
+    default:
+        return take_number(parser, value, 1, UINT32_MAX, &route->table);
+    }
+}
+
+static int take_destination(struct parser *parser, struct span word, struct ip *out)
+{
+    if (span_is(word, "default"))
+        return 0; /* its family is not known yet */
+    if (parse_cidr(word, out) < 0 && parse_ip(word, out) < 0)
+        return refuse(parser, word, "is no destination (as 198.51.100.0/24, or default)");
+    if (ip_has_host_bits(out))
+        return refuse(parser, word, "is no network: it has bits beyond its prefix length");
+    return 0;
+}
+
+/* What only the whole route can tell: the family of `default`, and what goes together. */
+static int finish_route(struct parser *parser, struct route_arg *route)
+{
+    const struct ip *hops[] = {&route->gateway, &route->source};
+
+    for (size_t i = 0; i < 2 && route->destination.family == 0; i++)
+        route->destination.family = hops[i]->family;
+    if (route->destination.family == 0)
+        route->destination.family = AF_INET;
+    for (size_t i = 0; i < 2; i++)
+        if (hops[i]->family != 0 && hops[i]->family != route->destination.family)
+            return refuse(parser, span_of(route->text), "mixes IPv4 and IPv6");
+    if (route->onlink && route->gateway.family == 0)
+        return refuse(parser, span_of(route->text), "says onlink without a gateway");
+    return 0;
+}
+
+static int take_route(struct parser *parser, const char *value)
+{
+    struct options *out = parser->out;
+    struct span rest = span_of(value);
+    uint32_t seen = 0;
+
+    if (out->route_count == OPTIONS_ROUTES)
+        return fail(parser, "more than 64");
+    struct route_arg *route = &out->routes[out->route_count];
+    *route = (struct route_arg){.text = value, .table = TABLE_MAIN};
+    int rc = take_destination(parser, next_word(&rest), &route->destination);
+    struct span word = next_word(&rest);
+    while (rc == 0 && word.length > 0) {
+        rc = take_keyword(parser, route, word, &rest, &seen);
+        word = next_word(&rest);
+    }
+    if (rc == 0)
+        rc = finish_route(parser, route);
+    if (rc == 0)
+        out->route_count++;
+    return rc;
+}
+
+/* ---- flags ---- */
+
+static int take_no_addresses(struct parser *parser, const char *value)
+{
+    (void)value;
+    parser->out->no_addresses = true;
+    return 0;
+}
+
+static int take_keep_down(struct parser *parser, const char *value)
+{
+    (void)value;
+    parser->out->keep_down = true;
+    return 0;
+}
+
+static int take_force(struct parser *parser, const char *value)
+{
+    (void)value;
+    parser->out->force = true;
+    return 0;
+}
+
+static int take_forget(struct parser *parser, const char *value)
+{
+    (void)value;
+    parser->out->forget = true;
+    return 0;
+}
+
+/* ---- the command line ---- */
+
+#define ATTACH (1U << COMMAND_ATTACH)
+#define DETACH (1U << COMMAND_DETACH)
+#define RECLAIM (1U << COMMAND_RECLAIM)
+
+static const struct rule rules[] = {
+    {"device", ATTACH | DETACH | RECLAIM, take_device, false, false},
+    {"run-dir", ATTACH | DETACH | RECLAIM, take_run_dir, false, false},
+    {"link", ATTACH, take_link, false, false},
+    {"link-ifindex", ATTACH, take_link_ifindex, false, false},
+    {"link-mac", ATTACH, take_link_mac, false, false},
+    {"link-pci", ATTACH, take_link_pci, false, false},
+    {"link-kind", ATTACH, take_link_kind, false, false},
+    {"as", ATTACH, take_as, false, false},
+    {"mtu", ATTACH, take_mtu, false, false},
+    {"mac", ATTACH, take_mac, false, false},
+    {"address", ATTACH, take_address, false, true},
+    {"no-addresses", ATTACH, take_no_addresses, true, false},
+    {"route", ATTACH, take_route, false, true},
+    {"keep-down", ATTACH, take_keep_down, true, false},
+    {"wait", ATTACH, take_wait, false, false},
+    {"force", RECLAIM, take_force, true, false},
+    {"forget", RECLAIM, take_forget, true, false},
+};
+
+enum { RULES = sizeof rules / sizeof rules[0] };
+
+static const char *const commands[] = {
+    [COMMAND_ATTACH] = "attach",     [COMMAND_DETACH] = "detach",
+    [COMMAND_RECLAIM] = "reclaim",   [COMMAND_HELP] = "--help",
+    [COMMAND_VERSION] = "--version",
+};
+
+static int take_command(struct parser *parser, const char *word)
+{
+    for (unsigned int i = COMMAND_ATTACH; i <= COMMAND_VERSION; i++) {
+        if (strcmp(word, commands[i]) == 0) {
+            parser->out->command = (enum command)i;
+            return 0;
+        }
+    }
+    return refuse_word(&parser->error, span_of(word),
+                       "is not a command; there are attach, detach, reclaim (see --help)");
+}
+
+/* Sets parser->rule to the option that `word` names, --key or --key=value. */
+static int find_rule(struct parser *parser, struct span name, const char *word)
+{
+    for (unsigned int i = 0; i < RULES; i++) {
+        if (!span_is(name, rules[i].name))
+            continue;
+        parser->rule = &rules[i];
+        if (!(rules[i].commands & 1U << parser->out->command)) {
+            fail(parser, "not an option of ");
+            text_put(&parser->error, commands[parser->out->command]);
+            return -EINVAL;
+        }
+        if (parser->seen & 1U << i && !rules[i].repeats)
+            return fail(parser, "given twice");
+        parser->seen |= 1U << i;
+        return 0;
+    }
+    return refuse_word(&parser->error, span_of(word), "is not an option (see --help)");
+}
+
+/* One option at argv[*at]; steps over it and its value. */
+static int take_option(struct parser *parser, int argc, char **argv, int *at)
+{
+    const char *word = argv[(*at)++];
+    struct span rest = span_of(word);
+    bool joined = false;
+
+    if (strncmp(word, "--", 2) != 0)
+        return refuse_word(&parser->error, rest, "is not an option (see --help)");
+    rest = span_of(word + 2);
+    int rc = find_rule(parser, span_cut(&rest, '=', &joined), word);
+    if (rc < 0)
+        return rc;
+    if (parser->rule->flag)
+        return joined ? fail(parser, "takes no value") : parser->rule->take(parser, NULL);
+    if (joined)
+        return parser->rule->take(parser, rest.data);
+    if (*at >= argc)
+        return fail(parser, "has no value");
+    return parser->rule->take(parser, argv[(*at)++]);
+}
+
+/* What no option can tell alone. */
+static int check_together(struct parser *parser)
+{
+    struct options *out = parser->out;
+
+    if (out->device[0] == '\0') {
+        text_put(&parser->error, "--device is missing");
+        return -EINVAL;
+    }
+    if (out->command == COMMAND_ATTACH && out->link[0] == '\0') {
+        text_put(&parser->error, "--link is missing");
+        return -EINVAL;
+    }
+    if (out->no_addresses && out->address_count > 0) {
+        text_put(&parser->error, "--no-addresses and --address exclude each other");
+        return -EINVAL;
+    }
+    if (out->as[0] == '\0')
+        out->as = out->link;
+    return 0;
+}
+
+static int parse_all(struct parser *parser, int argc, char **argv)
+{
+    if (argc < 2) {
+        text_put(&parser->error, "no command; there are attach, detach, reclaim (see --help)");
+        return -EINVAL;
+    }
+    int rc = take_command(parser, argv[1]);
+    bool bare = parser->out->command >= COMMAND_HELP;
+    if (rc == 0 && bare && argc > 2)
+        return refuse_word(&parser->error, span_of(argv[2]), "is too much: nothing follows it");
+    for (int at = 2; rc == 0 && at < argc;)
+        rc = take_option(parser, argc, argv, &at);
+    return rc < 0 || bare ? rc : check_together(parser);
+}
+
+int options_parse(int argc, char **argv, struct options *out, char *error, size_t size)
+{
+    struct parser parser = {.out = out};
+
+    *out = (struct options){
+        .device = "",
+        .run_dir = "/run/netdevice-plugin",
+        .link = "",
+        .link_kind = "",
+        .as = "",
+        .wait_ms = WAIT_DEFAULT,
+    };
+    text_init(&parser.error, error, size);
+    return parse_all(&parser, argc, argv);
+}
