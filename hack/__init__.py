@@ -1,0 +1,1 @@
+"""Tools that build and demonstrate the project; never imported by it."""
