@@ -17,7 +17,6 @@ from pathlib import Path
 from netdevice_plugin import model
 from netdevice_plugin.errors import AttachmentError
 
-RUN_DIR = Path("/run/netdevice-plugin")
 MAX_SIZE = 8 * 2**20  # bytes; a record with 10,000 routes has a tenth of that
 
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
@@ -116,7 +115,7 @@ class Failure:
     when: int | None = None  # unix seconds; None where the file does not say
 
 
-def load(run_dir: Path = RUN_DIR) -> tuple[tuple[Attachment, ...], tuple[AttachmentError, ...]]:
+def load(run_dir: Path) -> tuple[tuple[Attachment, ...], tuple[AttachmentError, ...]]:
     """Read every record, by device name; what cannot be read is returned beside the rest.
 
     No directory means that nothing is lent. A record that vanishes meanwhile is a
@@ -136,7 +135,7 @@ def load(run_dir: Path = RUN_DIR) -> tuple[tuple[Attachment, ...], tuple[Attachm
     return tuple(found), tuple(problems)
 
 
-def errors(run_dir: Path = RUN_DIR) -> tuple[Failure, ...]:
+def errors(run_dir: Path) -> tuple[Failure, ...]:
     """Read the last failure of each device that has one, by device name.
 
     Raises AttachmentError if the files cannot be read. What is not in the form
