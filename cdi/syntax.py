@@ -1,0 +1,134 @@
+"""Bytes to plain values and back: JSON and YAML, strict and bounded, with no notion of CDI.
+
+Both readers refuse duplicate keys, text that is not UTF-8 and more than
+`MAX_BYTES`; they raise SpecError whatever the bytes are. The writers give the
+same bytes for the same value: ASCII, keys in the order of the dict, a newline
+at the end.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Iterator
+from typing import Literal, NoReturn, TypeAlias
+
+from cdi.errors import Problem, SpecError, quoted
+
+Format = Literal["json", "yaml"]
+Plain: TypeAlias = str | int | float | bool | list["Plain"] | dict[str, "Plain"] | None
+
+MAX_BYTES = 8 << 20  # room for more than 5,000 devices with two hooks each
+
+
+def parse(data: bytes | str, *, source: str, format: Format) -> Plain:
+    """Read one document; raises SpecError."""
+    if len(data) > MAX_BYTES:
+        _fail(source, f"is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+    except UnicodeDecodeError as error:
+        _fail(source, f"is not UTF-8 text (byte {error.start})")
+    if format == "json":
+        return _parse_json(text, source)
+    from cdi import yamlreader  # noqa: PLC0415 - 15 ms that most runs do without
+
+    return yamlreader.parse(text, source)
+
+
+def sniff(data: bytes) -> Format:
+    """Guess the format of a file whose name does not tell: JSON starts with a brace."""
+    return "json" if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "yaml"
+
+
+def dump(value: Plain, format: Format) -> bytes:
+    """Write JSON or YAML, two spaces a level; raises ValueError for NaN and infinity."""
+    if format == "json":
+        return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+    return "".join(f"{line}\n" for line in _yaml_lines(value)).encode()
+
+
+class _DuplicateKeyError(ValueError):
+    """A JSON object has the same key twice."""
+
+
+def _parse_json(text: str, source: str) -> Plain:
+    try:
+        value: Plain = json.loads(
+            text, object_pairs_hook=_unique_members, parse_constant=_refuse_constant
+        )
+    except json.JSONDecodeError as error:
+        _fail(source, f"is not JSON: {error.msg}", f"line {error.lineno}, column {error.colno}")
+    except RecursionError:
+        _fail(source, "is nested too deeply")
+    except _DuplicateKeyError as error:
+        _fail(source, f"has the key {error} twice in one object")
+    except ValueError as error:  # an integer of thousands of digits, NaN
+        _fail(source, f"has a number that cannot be read: {error}")
+    return value
+
+
+def _unique_members(pairs: list[tuple[str, Plain]]) -> dict[str, Plain]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        [(key, _)] = collections.Counter(key for key, _ in pairs).most_common(1)
+        raise _DuplicateKeyError(quoted(key))
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _fail(source: str, message: str, path: str = "") -> NoReturn:
+    raise SpecError([Problem(source=source, path=path, message=message)])
+
+
+def _yaml_lines(value: Plain) -> Iterator[str]:
+    """Write a value line by line, every string and key in double quotes or plainly a word.
+
+    Go and Python disagree on which plain words are numbers or booleans (`1e3`,
+    `0o7`, `y`): quoted, a string is a string to all of them.
+    """
+    if isinstance(value, dict) and value:
+        for key, member in value.items():
+            yield from _yaml_member(_yaml_key(key), member)
+    elif isinstance(value, list) and value:
+        for item in value:
+            lines = _yaml_lines(item)
+            yield f"- {next(lines)}"
+            yield from (f"  {line}" for line in lines)
+    else:
+        yield _yaml_scalar(value)
+
+
+def _yaml_member(key: str, member: Plain) -> Iterator[str]:
+    if isinstance(member, dict | list) and member:
+        indent = "" if isinstance(member, list) else "  "
+        yield f"{key}:"
+        yield from (indent + line for line in _yaml_lines(member))
+    else:
+        yield f"{key}: {_yaml_scalar(member)}"
+
+
+def _yaml_key(key: str) -> str:
+    word = key.isascii() and key.isalpha() and len(key) > 3
+    plain = word and key.lower() not in ("null", "true", "false")
+    return key if plain else _yaml_scalar(key)
+
+
+def _yaml_scalar(value: Plain) -> str:
+    if isinstance(value, str):
+        return f'"{"".join(map(_yaml_character, value))}"'
+    return json.dumps(value)
+
+
+def _yaml_character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if " " <= character <= "~":
+        return character
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
