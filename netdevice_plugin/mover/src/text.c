@@ -20,14 +20,12 @@ bool span_is(struct span span, const char *string)
 
 struct span span_cut(struct span *rest, char separator, bool *found)
 {
-    struct span head = {rest->data, 0};
-    while (head.length < rest->length && head.data[head.length] != separator)
-        head.length++;
-    bool separated = head.length < rest->length;
-    size_t taken = head.length + separated;
+    const char *end = memchr(rest->data, separator, rest->length);
+    struct span head = {rest->data, end ? (size_t)(end - rest->data) : rest->length};
+    size_t taken = head.length + (end ? 1 : 0);
     *rest = (struct span){rest->data + taken, rest->length - taken};
     if (found)
-        *found = separated;
+        *found = end;
     return head;
 }
 
@@ -50,20 +48,19 @@ void text_init(struct text *text, char *buffer, size_t size)
     buffer[0] = '\0';
 }
 
-void text_put_char(struct text *text, char byte)
-{
-    if (text->cut || text->length + 1 >= text->size) {
-        text->cut = true;
-        return;
-    }
-    text->data[text->length++] = byte;
-    text->data[text->length] = '\0';
-}
-
 void text_put_span(struct text *text, struct span span)
 {
-    for (size_t i = 0; i < span.length; i++)
-        text_put_char(text, span.data[i]);
+    size_t room = text->cut ? 0 : text->size - text->length - 1;
+    size_t taken = span.length < room ? span.length : room;
+    memcpy(text->data + text->length, span.data, taken);
+    text->length += taken;
+    text->data[text->length] = '\0';
+    text->cut = text->cut || taken < span.length;
+}
+
+void text_put_char(struct text *text, char byte)
+{
+    text_put_span(text, (struct span){&byte, 1});
 }
 
 void text_put(struct text *text, const char *string)
