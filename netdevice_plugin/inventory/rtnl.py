@@ -1,0 +1,160 @@
+"""The socket edge of rtnetlink: ask the kernel for a list, and listen for changes.
+
+Sockets belong to the network namespace of the thread that opens them. Reading
+needs no capability.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Collection
+from types import TracebackType
+from typing import Protocol
+
+from netdevice_plugin.errors import InventoryError
+from netdevice_plugin.inventory import wire
+
+ATTEMPTS = 20  # of a dump that the kernel keeps interrupting: links come and go meanwhile
+BUFFER = 256 * 1024  # the kernel fills at most 32 KiB at once, but for a single large message
+
+_SOL_NETLINK = 270
+_ADD_MEMBERSHIP = 1
+_EXT_ACK = 11
+_GET_STRICT_CHK = 12
+
+
+class Socket(Protocol):
+    """What we need of a socket, so that tests can script one."""
+
+    def send(self, data: bytes, /) -> int:
+        """As of socket.socket; OSError likewise."""
+
+    def recvmsg(self, size: int, /) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:
+        """As of socket.socket; OSError likewise."""
+
+    def __enter__(self) -> Socket: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class InterruptedDumpError(InventoryError):
+    """What is listed kept changing while it was listed; later may be better."""
+
+
+def connect() -> socket.socket:
+    """Open a socket for one dump in this thread's network namespace."""
+    sock = _open()
+    for option in (_EXT_ACK, _GET_STRICT_CHK):  # 4.12 and 4.20; without, we filter ourselves
+        _try_option(sock, option)
+    return sock
+
+
+def _open() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    except OSError as error:
+        raise InventoryError(f"cannot open a netlink socket: {error.strerror}") from error
+
+
+def _try_option(sock: socket.socket, option: int) -> None:
+    try:
+        sock.setsockopt(_SOL_NETLINK, option, 1)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            sock.close()
+            raise InventoryError(f"cannot set up a netlink socket: {error.strerror}") from error
+
+
+def subscribe(
+    groups: Collection[int], *, optional: Collection[int] = (), receive_buffer: int | None = None
+) -> socket.socket:
+    """Open a non-blocking socket that hears of changes, in this thread's network namespace.
+
+    `optional` groups are those that an older kernel may lack. `receive_buffer` is
+    in bytes; the kernel caps it at net.core.rmem_max.
+    """
+    sock = _open()
+    try:
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        for group in groups:
+            sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        for group in optional:
+            _join(sock, group)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise InventoryError(f"cannot listen to the kernel: {error.strerror}") from error
+    return sock
+
+
+def _join(sock: socket.socket, group: int) -> None:
+    try:
+        sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def dump(
+    what: str,
+    message: int,
+    body: bytes,
+    *,
+    keep: Callable[[bytes], bool] | None = None,
+    connect: Callable[[], Socket] = connect,
+) -> list[bytes]:
+    """Ask for a list until the kernel gives one that is consistent.
+
+    Returns the bodies of the messages that `keep` wants. `what` is for the error:
+    InventoryError when the kernel refuses, InterruptedDumpError when it was inconsistent
+    ATTEMPTS times. Every attempt has a socket of its own, so that nothing of an
+    earlier one is left in it.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            with connect() as sock:
+                sock.send(wire.request(message, wire.NLM_F_DUMP, body))
+                found = _collect(sock, what, keep)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise InventoryError(f"cannot list {what}: {error.strerror}") from error
+            continue
+        if found is not None:
+            return found
+    raise InterruptedDumpError(
+        f"cannot list {what}: they changed during each of {ATTEMPTS} attempts",
+        hint="something makes and removes links without a pause; `ip monitor` shows what",
+    )
+
+
+def _collect(sock: Socket, what: str, keep: Callable[[bytes], bool] | None) -> list[bytes] | None:
+    """Read one dump to its end; None if the kernel says that it is inconsistent."""
+    found: list[bytes] = []
+    while True:
+        data, _, flags, _ = sock.recvmsg(BUFFER)
+        if flags & socket.MSG_TRUNC:
+            raise InventoryError(f"cannot list {what}: a message has more than {BUFFER} bytes")
+        for message in wire.messages(data):
+            if message.flags & wire.NLM_F_DUMP_INTR or message.type == wire.NLMSG_OVERRUN:
+                return None
+            if message.type in (wire.NLMSG_DONE, wire.NLMSG_ERROR):
+                _check(message, what)
+                return found
+            if keep is None or keep(message.body):
+                found.append(message.body)
+
+
+def _check(message: wire.Message, what: str) -> None:
+    number, words = wire.error(message)
+    if number:
+        reason = ": ".join(filter(None, (os.strerror(number), words)))
+        raise InventoryError(f"cannot list {what}: {reason}")

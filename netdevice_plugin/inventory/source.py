@@ -1,0 +1,80 @@
+"""One snapshot of this thread's network namespace, from netlink and sysfs.
+
+Three lists are asked for one after the other, so that a link may be newer than the
+addresses beside it. Whoever needs to know what came of it listens (`stream`).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from netdevice_plugin.inventory import decode, rtnl, uplinks, wire
+from netdevice_plugin.inventory.decode import Nexthop
+from netdevice_plugin.inventory.sysfs import Sysfs, name_pfs
+from netdevice_plugin.model import Address, Interface, Route, Snapshot
+
+SYSFS = Path("/sys")
+
+RTM_GETLINK = 18
+RTM_GETADDR = 22
+RTM_GETROUTE = 26
+RTM_GETNEXTHOP = 106
+
+_IFLA_EXT_MASK = 29
+_RTEXT_FILTER_SKIP_STATS = 8  # counters are a third of a link's message
+
+
+def snapshot(*, sysfs: Path = SYSFS, node_addresses: Sequence[str] = ()) -> Snapshot:
+    """Read every link with all that belongs to it, and decide which are never offered.
+
+    Needs no capability. Lent links are not in it: see `lent.merge`. Raises
+    InventoryError if the kernel cannot be read, ConfigError for a node address
+    that is none.
+    """
+    interfaces = _interfaces(Sysfs(sysfs))
+    protected = uplinks.protect(interfaces, node_addresses)
+    return Snapshot(interfaces=interfaces, protected=protected)
+
+
+def _interfaces(sysfs: Sysfs) -> tuple[Interface, ...]:
+    bodies = _links()
+    addresses, routes = _addresses(), _routes()
+    links = (decode.link(body, addresses, routes) for body in bodies)
+    found = sorted((sysfs.describe(link) for link in links), key=lambda one: one.ifindex)
+    return name_pfs(tuple(found))
+
+
+def _links() -> list[bytes]:
+    mask = struct.pack("=I", _RTEXT_FILTER_SKIP_STATS)
+    body = bytes(16) + wire.attribute(_IFLA_EXT_MASK, mask)  # struct ifinfomsg: all of them
+    return rtnl.dump("links", RTM_GETLINK, body)
+
+
+def _addresses() -> dict[int, tuple[Address, ...]]:
+    return decode.addresses(rtnl.dump("addresses", RTM_GETADDR, bytes(8)))  # struct ifaddrmsg
+
+
+def _routes() -> dict[int, tuple[Route, ...]]:
+    """Read the routes of every table that matter; nexthop objects only where one needs them."""
+    bodies = [*_family_routes(socket.AF_INET), *_family_routes(socket.AF_INET6)]
+    indirect = any(decode.by_nexthop_id(body) for body in bodies)
+    return decode.routes(bodies, _nexthops() if indirect else {})
+
+
+def _family_routes(family: int) -> list[bytes]:
+    """Read one family's routes.
+
+    A kernel without IPv6 answers for it with all that it has, so that the family
+    is looked at again.
+    """
+    body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, decode.RTN_UNICAST, 0)
+    return rtnl.dump(
+        "routes", RTM_GETROUTE, body, keep=lambda body: decode.matters(body) and body[0] == family
+    )
+
+
+def _nexthops() -> dict[int, Nexthop]:
+    return decode.nexthops(rtnl.dump("nexthops", RTM_GETNEXTHOP, bytes(8)))  # struct nhmsg

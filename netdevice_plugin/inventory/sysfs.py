@@ -1,0 +1,238 @@
+"""What sysfs says of the device under a link: driver, PCI, SR-IOV, RDMA, speed.
+
+/sys/class/net shows the links of whoever mounted sysfs, which need not be ours. So
+devices are found under /sys/bus, by the bus and name that netlink gives for a link;
+that tree is the same for all. What is missing or garbled is None or empty, never an
+error: drivers differ in what they tell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from netdevice_plugin.inventory.decode import Link
+from netdevice_plugin.model import Interface, PciDevice, PhysicalFunction, VirtualFunction
+
+Value = TypeVar("Value")
+
+_MAX_ATTRIBUTE = 4096  # a sysfs attribute is one page at most
+_BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_ROOT = re.compile(r"pci[0-9a-f]{4,8}:[0-9a-f]{2}")
+_VIRTFN = re.compile(r"virtfn([0-9]{1,5})")
+_ID = re.compile(r"(?:0x)?([0-9a-f]{4})")
+_REPRESENTOR = re.compile(r"(c[0-9]+)?pf[0-9]+([vs]f[0-9]+)?")
+_INT = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """The device under a link."""
+
+    driver: str = ""
+    pci: PciDevice | None = None
+    pf: PhysicalFunction | None = None
+    vf: VirtualFunction | None = None
+    rdma: str = ""
+
+
+class Sysfs:
+    """One reading of sysfs: what several links share is read once.
+
+    Make a new one for each snapshot; nothing here expires.
+    """
+
+    def __init__(self, root: Path = Path("/sys")) -> None:
+        self._root = root
+        self._devices: dict[Path, Hardware] = {}
+        self._vfs: dict[Path, tuple[tuple[int, str], ...]] = {}
+
+    def describe(self, link: Link) -> Interface:
+        """Complete a link with what is known of the device under it, if there is one."""
+        interface = link.interface
+        path = self._device(link)
+        if not path:
+            return interface
+        found = self._hardware(path)
+        if representor(interface.port):  # it shares the device of the PF, but is no PF
+            found = dataclasses.replace(found, pf=None, rdma="")
+        return dataclasses.replace(
+            interface,
+            speed=self._speed(path, interface),
+            driver=found.driver,
+            pci=found.pci,
+            pf=found.pf,
+            vf=found.vf,
+            rdma=found.rdma,
+        )
+
+    def function(self, address: str) -> Hardware:
+        """Describe the PCI function of a link that is elsewhere: sysfs keeps it."""
+        if not _BDF.fullmatch(address):
+            return Hardware()
+        path = self._root / "bus/pci/devices" / address
+        if not path.is_dir():
+            return Hardware(pci=PciDevice(address=address))
+        virtio = sorted(name for name in _names(path) if name.startswith("virtio"))
+        return self._hardware(path / virtio[0] if virtio else path)
+
+    def _device(self, link: Link) -> Path | None:
+        """Find the directory of the device under a link, if it has one."""
+        interface = link.interface
+        if link.device and "/" not in link.bus + link.device:
+            return self._root / "bus" / link.bus / "devices" / link.device
+        if interface.kind or interface.loopback or "/" in interface.name:
+            return None
+        # A kernel before 5.14 does not name the device. Its class directory does, if it
+        # is the same link and not its namesake in the namespace where sysfs was mounted.
+        path = self._root / "class/net" / interface.name
+        return path / "device" if _same(path, interface) else None
+
+    def _hardware(self, path: Path) -> Hardware:
+        real = _or_else(path.resolve, path)
+        if real not in self._devices:
+            self._devices[real] = self._read(real)
+        return self._devices[real]
+
+    def _read(self, real: Path) -> Hardware:
+        function = _pci_function(real)
+        if not function:
+            return Hardware(driver=_link_name(real, "driver"))
+        return Hardware(
+            driver=_link_name(real, "driver"),
+            pci=_pci(function),
+            pf=self._pf(function),
+            vf=self._vf(function),
+            rdma=next(iter(sorted(_names(function / "infiniband"))), ""),
+        )
+
+    def _pf(self, function: Path) -> PhysicalFunction | None:
+        total = _number(function, "sriov_totalvfs") or 0
+        if total <= 0:
+            return None
+        number = _number(function, "sriov_numvfs") or 0
+        return PhysicalFunction(total_vfs=total, num_vfs=number, vfs=self._virtfns(function))
+
+    def _vf(self, function: Path) -> VirtualFunction | None:
+        pf = _link_name(function, "physfn")
+        if not _BDF.fullmatch(pf):
+            return None
+        parent = _or_else((function / "physfn").resolve, function)
+        for number, address in self._virtfns(parent):
+            if address == function.name:
+                return VirtualFunction(number=number, pf_address=pf)
+        return None
+
+    def _virtfns(self, function: Path) -> tuple[tuple[int, str], ...]:
+        """List the virtual functions of a physical one, by number."""
+        if function not in self._vfs:
+            matches = (_VIRTFN.fullmatch(name) for name in _names(function))
+            found = ((int(m[1]), _link_name(function, m[0])) for m in matches if m)
+            self._vfs[function] = tuple(sorted(vf for vf in found if _BDF.fullmatch(vf[1])))
+        return self._vfs[function]
+
+    def _speed(self, path: Path, interface: Interface) -> int | None:
+        """Mbit/s. A link that is down, and virtio that was not told, say -1 or nothing."""
+        own = path / "net" / interface.name
+        speed = _number(own, "speed") if _same(own, interface) else None
+        return speed if speed is not None and 0 < speed < 0xFFFFFFFF else None
+
+
+def representor(port: str) -> bool:
+    """Whether a port name (IFLA_PHYS_PORT_NAME) is that of a switchdev representor.
+
+    pf0vf1, pf0sf88, c1pf0: linux/net/core/devlink.c. Their parent device is the PF.
+    """
+    return bool(_REPRESENTOR.fullmatch(port))
+
+
+def name_pfs(interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
+    """Tell each virtual function the name of its PF's link, where that is in sight.
+
+    Of several links on one PF (two ports on one function) the first is meant.
+    """
+    names: dict[str, str] = {}
+    for interface in interfaces:
+        if interface.pci and interface.pf:
+            names.setdefault(interface.pci.address, interface.name)
+    return tuple(_name_pf(interface, names) for interface in interfaces)
+
+
+def _name_pf(interface: Interface, names: dict[str, str]) -> Interface:
+    if interface.vf is None:
+        return interface
+    name = names.get(interface.vf.pf_address, "")
+    if name == interface.vf.pf_name:
+        return interface
+    return dataclasses.replace(interface, vf=dataclasses.replace(interface.vf, pf_name=name))
+
+
+def _pci_function(real: Path) -> Path | None:
+    """Find the PCI function that a device is, or that a virtio device sits on.
+
+    A USB adapter, or one on an auxiliary bus, is below a PCI function as well but
+    shares it with others: those are not identified by it.
+    """
+    if _BDF.fullmatch(real.name):
+        return real
+    under = real.name.startswith("virtio") and _BDF.fullmatch(real.parent.name)
+    return real.parent if under else None
+
+
+def _pci(function: Path) -> PciDevice:
+    root = next((part for part in function.parts if _ROOT.fullmatch(part)), "")
+    node = _number(function, "numa_node")
+    return PciDevice(
+        address=function.name,
+        vendor=_id(function, "vendor"),
+        device=_id(function, "device"),
+        driver=_link_name(function, "driver"),
+        numa_node=node if node is not None and node >= 0 else None,
+        root=root,
+    )
+
+
+def _same(path: Path, interface: Interface) -> bool:
+    """Whether a directory of class net is that of this very link."""
+    if _number(path, "ifindex") != interface.ifindex:
+        return False
+    address = _text(path, "address")
+    return not interface.mac or address == interface.mac
+
+
+def _id(path: Path, name: str) -> str:
+    match = _ID.fullmatch(_text(path, name).lower())
+    return match[1] if match else ""
+
+
+def _number(path: Path, name: str) -> int | None:
+    text = _text(path, name)
+    return int(text) if _INT.fullmatch(text) else None
+
+
+def _text(path: Path, name: str) -> str:
+    def read() -> str:
+        with (path / name).open("rb", buffering=0) as file:
+            return file.read(_MAX_ATTRIBUTE).decode("ascii", "replace").strip()
+
+    return _or_else(read, "")
+
+
+def _names(path: Path) -> list[str]:
+    return _or_else(lambda: [entry.name for entry in path.iterdir()], [])
+
+
+def _link_name(path: Path, name: str) -> str:
+    """The last part of what a symbolic link points to; empty where there is none."""
+    return _or_else(lambda: (path / name).readlink().name, "")
+
+
+def _or_else(read: Callable[[], Value], default: Value) -> Value:
+    """Read; a device may vanish, and a driver refuse, at any time."""
+    try:
+        return read()
+    except (OSError, ValueError, RuntimeError):  # the last: resolve() in a loop of links
+        return default
