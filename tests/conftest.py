@@ -1,0 +1,42 @@
+"""What holds for every test: where everything is required, a skip is a failure.
+
+`make test` sets NDP_REQUIRE_ALL=1 in CI. There a test that skips for want of a
+tool or a privilege proves nothing, so it fails. What the running kernel was not
+built with nobody can install: such skips start with "kernel: " and stay.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+REQUIRED = os.environ.get("NDP_REQUIRE_ALL") == "1"
+EXCUSED = "kernel: "
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge a test that skips itself, or is skipped by a marker or a fixture."""
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _require(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Judge a module that skips as a whole."""
+    report = yield
+    _require(report)
+    return report
+
+
+def _require(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not REQUIRED or report.outcome != "skipped":
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix("Skipped: ").startswith(EXCUSED):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but NDP_REQUIRE_ALL=1 allows no skip: {reason}"
