@@ -1,0 +1,91 @@
+"""A link that cannot be as it was is home all the same, and gets there when it can."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernel.mover.dump import assert_same, settled
+from tests.kernel.mover.harness import DEVICE, Containers, Mover, identity
+from tests.kernel.mover.links import MAC, make_up
+from tests.kernel.scratch import Netns
+
+CLASHES = {
+    "a link has its name": (
+        [f"link add {DEVICE} type veth peer name clash1"],
+        [f"link del {DEVICE}"],
+    ),
+    "an altname is its name": (
+        [
+            "link add clash0 type veth peer name clash1",
+            f"link property add dev clash0 altname {DEVICE}",
+        ],
+        ["link del clash0"],
+    ),
+    "a link has its altname": (
+        ["link add alternative type veth peer name clash1"],
+        ["link del alternative"],
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ["pod lives", "pod died"])
+@pytest.mark.parametrize(("clash", "cure"), CLASHES.values(), ids=CLASHES.keys())
+def test_a_name_that_was_taken_meanwhile_strands_the_link_until_it_is_free(
+    clash: list[str], cure: list[str], end: str, mover: Mover, containers: Containers
+) -> None:
+    make_up(mover.host, "veth", f"link property add dev {DEVICE} altname alternative")
+    before = settled(mover.host)
+    container = containers.alone()
+    mover.attach(container, *identity(mover.host)).ok()
+    mover.host.batch(clash)
+    if end == "pod died":
+        container.end()
+
+    result = mover.detach(container)
+
+    assert result.code == 0, result
+    assert DEVICE in result.reason
+    assert mover.error() == result.reason
+    assert mover.record().one("phase") == "stranded"
+    assert mover.record().one("error")
+    (home,) = (link for link in mover.host.links().values() if link["address"] == MAC)
+    assert home["mtu"] == 1400
+    mover.host.batch(cure)
+    mover.reclaim().ok()
+    assert mover.leftovers() == []
+    assert_same(mover.host, before)
+
+
+def test_the_next_attach_lends_a_stranded_link_once_it_can_be_as_it_was(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host)
+    before = settled(mover.host)
+    args = identity(mover.host)
+    first, second = containers.alone(), containers.of(pod)
+    mover.attach(first, *args).ok()
+    mover.host.ip("link", "add", DEVICE, "type", "veth", "peer", "name", "clash1")
+    assert mover.detach(first).code == 0
+    mover.host.ip("link", "del", DEVICE)
+    mover.attach(second, *args).ok()
+    assert DEVICE in pod.links()
+    mover.detach(second).ok()
+    assert mover.leftovers() == []
+    assert_same(mover.host, before)
+
+
+def test_a_route_that_cannot_come_back_strands_the_link_with_all_else(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host, "veth", f"route add 10.5.0.0/24 via 10.1.0.1 dev {DEVICE}")
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host)).ok()
+    mover.host.ip("route", "add", "10.5.0.0/24", "via", "192.0.2.7")
+    result = mover.detach(container)
+    assert result.code == 0, result
+    assert mover.record().one("phase") == "stranded"
+    mover.host.ip("route", "del", "10.5.0.0/24")
+    mover.reclaim().ok()
+    assert mover.leftovers() == []
+    assert_same(mover.host, before)
