@@ -287,16 +287,33 @@ static void run_names(struct span input)
     say_number("container", is_container_id(input));
 }
 
+static void run_help(struct span input)
+{
+    (void)input;
+    say_text("text", options_help);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct span input);
 } runs[] = {
-    {"state", run_state},       {"options", run_options}, {"escaped", run_escaped},
-    {"word", run_word},         {"quoted", run_quoted},   {"plain", run_plain},
-    {"unescape", run_unescape}, {"copy", run_copy},       {"cut", run_cut},
-    {"unsigned", run_unsigned}, {"hex", run_hex},         {"mac", run_mac},
-    {"ip", run_ip},             {"cidr", run_cidr},       {"pci", run_pci},
+    {"state", run_state},
+    {"options", run_options},
+    {"escaped", run_escaped},
+    {"word", run_word},
+    {"quoted", run_quoted},
+    {"plain", run_plain},
+    {"unescape", run_unescape},
+    {"copy", run_copy},
+    {"cut", run_cut},
+    {"unsigned", run_unsigned},
+    {"hex", run_hex},
+    {"mac", run_mac},
+    {"ip", run_ip},
+    {"cidr", run_cidr},
+    {"pci", run_pci},
     {"names", run_names},
+    {"help", run_help},
 };
 
 static bool answer(const char *name, struct span input)
@@ -318,8 +335,8 @@ int main(void)
 
     while (scanf("%31s %zu", name, &length) == 2 && getchar() == '\n') {
         char *bytes = malloc(length > 0 ? length : 1);
-        bool good = fread(bytes, 1, length, stdin) == length &&
-                    answer(name, (struct span){bytes, length});
+        bool good =
+            fread(bytes, 1, length, stdin) == length && answer(name, (struct span){bytes, length});
         free(bytes);
         if (!good)
             return 1;

@@ -41,7 +41,8 @@ const char options_help[] =
     "  --address CIDR     an address instead of all the host's; may be repeated\n"
     "  --no-addresses     no address and no inherited route\n"
     "  --route ROUTE      a route instead of the inherited ones; may be repeated:\n"
-    "                     'DEST [via GATEWAY] [src ADDRESS] [metric N] [table N] [onlink]'\n"
+    "                     'DEST [via GATEWAY] [src ADDRESS] [metric N] [table N]\n"
+    "                     [onlink]'\n"
     "  --keep-down        leave it down if it was down on the host\n"
     "  --wait MS          how long to wait for a live holder to end (default 2000)\n"
     "\n"
@@ -49,8 +50,8 @@ const char options_help[] =
     "  --force            take the link from a live holder\n"
     "  --forget           drop the record of a link that is lost\n"
     "\n"
-    "Exit codes: 0 done; 1 failed, everything undone; 2 wrong arguments or OCI state;\n"
-    "3 the device is held by another live container; 4 the link is lost.\n";
+    "Exit codes: 0 done; 1 failed, everything undone; 2 wrong arguments or OCI\n"
+    "state; 3 the device is held by another live container; 4 the link is lost.\n";
 
 struct parser {
     struct options *out;
@@ -408,9 +409,8 @@ static const struct rule rules[] = {
 enum { RULES = sizeof rules / sizeof rules[0] };
 
 static const char *const commands[] = {
-    [COMMAND_ATTACH] = "attach",     [COMMAND_DETACH] = "detach",
-    [COMMAND_RECLAIM] = "reclaim",   [COMMAND_HELP] = "--help",
-    [COMMAND_VERSION] = "--version",
+    [COMMAND_ATTACH] = "attach", [COMMAND_DETACH] = "detach",     [COMMAND_RECLAIM] = "reclaim",
+    [COMMAND_HELP] = "--help",   [COMMAND_VERSION] = "--version",
 };
 
 static int take_command(struct parser *parser, const char *word)

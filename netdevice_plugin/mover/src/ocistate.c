@@ -287,8 +287,7 @@ static int scan_key(struct scanner *s, struct key *key)
 
 static bool key_is(const struct key *key, const char *name)
 {
-    return key->length < sizeof key->data &&
-           span_is((struct span){key->data, key->length}, name);
+    return key->length < sizeof key->data && span_is((struct span){key->data, key->length}, name);
 }
 
 /* An object at depth `depth`, counted from 1; each member's value is left to `member`. */
