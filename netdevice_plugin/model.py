@@ -245,6 +245,11 @@ class Pool:
         """The CDI kind and the resource name: networking.k8s.io/netdevice."""
         return f"{self.prefix}/{self.name}"
 
+    @property
+    def variable(self) -> str:
+        """The kind as the end of an environment variable's name: NETWORKING_K8S_IO_NETDEVICE."""
+        return re.sub(r"[^A-Z0-9]", "_", self.kind.upper())
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Device:

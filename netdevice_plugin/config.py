@@ -1,0 +1,332 @@
+"""The configuration file: strict YAML in, one frozen `Config` out, or every problem at once.
+
+Keys, types and defaults are documented in docs/reference/configuration.md. The
+file is read by hand and not by a schema library, which would take a quarter of
+what `cdi generate` may take at all and knows no line numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from netdevice_plugin import fields
+from netdevice_plugin.errors import ConfigError
+from netdevice_plugin.model import Frontend, Injection, Pool, Selector
+from netdevice_plugin.yamltree import Node, Problem, YamlError, join, parse, shorten
+
+if TYPE_CHECKING:
+    from cdi import syntax
+
+MAX_SIZE = 2**20  # bytes
+MAX_PROBLEMS = 100  # that are shown; a file that is none at all may have one in every line
+TIMEOUTS = (5, 600)  # seconds: the mover alone waits 2 for a holder that is about to end
+
+_NOTHING_SELECTED = "is missing or empty: without a selector the pool has no device"
+_NO_VALUES = "is empty and would select nothing; leave it out, or name something"
+
+_T = TypeVar("_T")
+_Parser = Callable[[str], _T]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings, each with its default. Paths are those of the host."""
+
+    prefix: str = "networking.k8s.io"
+    cdi_dir: Path = Path("/var/run/cdi")
+    run_dir: Path = Path("/run/netdevice-plugin")
+    mover_path: Path = Path("/opt/netdevice-plugin/bin/netdevice-mover")
+    node_addresses: tuple[str, ...] = ()
+    hook_timeout: int = 30  # seconds
+    pools: tuple[Pool, ...] = ()
+
+
+class InvalidConfigError(ConfigError):
+    """A configuration has problems; `problems` has a line for each, in the file's order."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        lines = list(self.problems)
+        if len(lines) != 1:
+            lines.insert(0, f"{len(lines)} problems:")
+        super().__init__("\n  ".join(lines), hint="see docs/reference/configuration.md")
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; raises ConfigError if it cannot be read or is not valid."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SIZE + 1)
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"cannot read {str(path)!r}: {reason}") from error
+    return loads(data, str(path))
+
+
+def loads(data: bytes, source: str) -> Config:
+    """Read a configuration; `source` is what messages call it.
+
+    Raises InvalidConfigError with every problem, as `source:line: path: what`.
+    """
+    problems: list[Problem] = []
+    config = None
+    try:
+        config = _config(_Section(parse(_decode(data), problems), "", problems))
+    except YamlError as error:
+        problems.append(Problem(error.line, "", str(error)))
+    if config is None or problems:
+        raise InvalidConfigError(_lines(source, sorted(problems)))
+    return config
+
+
+def default(interfaces: Sequence[str]) -> Config:
+    """Make the configuration that `--interfaces` stands for: the pool `netdevice` of these globs.
+
+    Raises InvalidConfigError.
+    """
+    problems = [] if interfaces else ["--interfaces: names no interface"]
+    for text in interfaces:
+        try:
+            fields.glob(text)
+        except ValueError as error:
+            problems.append(f"--interfaces: {shorten(text)} {error}")
+    if problems:
+        raise InvalidConfigError(problems)
+    pool = Pool(name="netdevice", selectors=(Selector(if_names=tuple(interfaces)),))
+    return Config(pools=(pool,))
+
+
+def dump(config: Config, form: str = "yaml") -> str:
+    """Write the effective configuration, defaults included, as `loads` reads it; or as JSON."""
+    value: syntax.Plain = {
+        "prefix": config.prefix,
+        "cdiDir": str(config.cdi_dir),
+        "runDir": str(config.run_dir),
+        "moverPath": str(config.mover_path),
+        "nodeAddresses": list(config.node_addresses),
+        "hookTimeout": config.hook_timeout,
+        "pools": [_pool_value(pool) for pool in config.pools],
+    }
+    if form == "json":
+        return json.dumps(value, indent=2) + "\n"
+    from cdi import syntax  # noqa: PLC0415 - only `config show` writes
+
+    return syntax.dump(value, "yaml").decode()
+
+
+def _decode(data: bytes) -> str:
+    if len(data) > MAX_SIZE:
+        raise YamlError(1, f"larger than {MAX_SIZE} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise YamlError(line, f"not UTF-8 text (byte {data[error.start]:#04x})") from None
+
+
+def _lines(source: str, problems: Sequence[Problem]) -> list[str]:
+    lines = [
+        ": ".join(part for part in (f"{source}:{problem.line}", problem.path, problem.text) if part)
+        for problem in problems[:MAX_PROBLEMS]
+    ]
+    more = len(problems) - len(lines)
+    return [*lines, f"{source}: and {more} more"] if more else lines
+
+
+class _Section:
+    """A mapping of the file, whose keys are taken one by one; what is wrong is collected.
+
+    The getters return something of the right type in any case, so that reading
+    goes on to the next problem.
+    """
+
+    def __init__(self, node: Node, path: str, problems: list[Problem]) -> None:
+        self.node = node
+        self.path = path
+        self.problems = problems
+        self.items: dict[str, Node] = {}
+        self.known: list[str] = []
+        if isinstance(node.value, dict):
+            self.items = node.value
+        else:
+            self.report(node, path, f"must be a mapping of keys, not {node.describe()}")
+
+    def report(self, node: Node, path: str, text: str) -> None:
+        self.problems.append(Problem(node.line, path, text))
+
+    def require(self, key: str, text: str) -> None:
+        if isinstance(self.node.value, dict) and key not in self.items:
+            self.report(self.node, join(self.path, key), text)
+
+    def take(self, key: str) -> tuple[Node | None, str]:
+        """Find a key's value, and its path."""
+        self.known.append(key)
+        return self.items.get(key), join(self.path, key)
+
+    def text(self, key: str, parser: _Parser[_T], fallback: _T) -> _T:
+        node, path = self.take(key)
+        found = self._parse(node, path, parser) if node else ()
+        return found[0] if found else fallback
+
+    def number(self, key: str, bounds: tuple[int, int], fallback: int) -> int:
+        node, path = self.take(key)
+        if node is None:
+            return fallback
+        low, high = bounds
+        value = node.value
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        self.report(node, path, f"must be a whole number from {low} to {high}")
+        return fallback
+
+    def nodes(self, key: str, *, empty: str = "") -> list[tuple[Node, str]]:
+        """List a list's members with their paths; an empty list is a problem if `empty` says so."""
+        node, path = self.take(key)
+        if node is None:
+            return []
+        if not isinstance(node.value, list):
+            self.report(node, path, f"must be a list, not {node.describe()}")
+            return []
+        if empty and not node.value:
+            self.report(node, path, empty)
+        return [(member, f"{path}[{index}]") for index, member in enumerate(node.value)]
+
+    def texts(self, key: str, parser: _Parser[_T], *, empty: str = "") -> tuple[_T, ...]:
+        found = [self._parse(node, path, parser) for node, path in self.nodes(key, empty=empty)]
+        return tuple(value for values in found for value in values)
+
+    def finish(self) -> None:
+        """Report every key that nobody took."""
+        for key, node in self.items.items():
+            if key not in self.known:
+                self.report(node, join(self.path, key), f"unknown key{_did_you_mean(key, self)}")
+
+    def _parse(self, node: Node, path: str, parser: _Parser[_T]) -> tuple[_T, ...]:
+        """Parse a text; none is returned where it is wrong."""
+        if not isinstance(node.value, str):
+            scalar = isinstance(node.value, int | float)
+            quotes = "; put it in quotes" if scalar else ""
+            self.report(node, path, f"must be text, not {node.describe()}{quotes}")
+            return ()
+        try:
+            return (parser(node.value),)
+        except ValueError as error:
+            self.report(node, path, f"{shorten(node.value)} {error}")
+            return ()
+
+
+def _did_you_mean(key: str, section: _Section) -> str:
+    import difflib  # noqa: PLC0415 - only mistakes need it
+
+    folded = {known.lower(): known for known in section.known}
+    close = difflib.get_close_matches(key.lower()[:40], folded, 1)
+    if close:
+        return f" (did you mean {folded[close[0]]}?)"
+    return f" (known are {', '.join(section.known)})"
+
+
+_DEFAULTS = Config()
+
+
+def _config(section: _Section) -> Config:
+    prefix = section.text("prefix", fields.prefix, _DEFAULTS.prefix)
+    config = Config(
+        prefix=prefix,
+        cdi_dir=section.text("cdiDir", fields.path, _DEFAULTS.cdi_dir),
+        run_dir=section.text("runDir", fields.path, _DEFAULTS.run_dir),
+        mover_path=section.text("moverPath", fields.path, _DEFAULTS.mover_path),
+        node_addresses=section.texts("nodeAddresses", fields.address),
+        hook_timeout=section.number("hookTimeout", TIMEOUTS, _DEFAULTS.hook_timeout),
+        pools=_pools(section, prefix),
+    )
+    section.finish()
+    return config
+
+
+def _pools(section: _Section, prefix: str) -> tuple[Pool, ...]:
+    section.require("pools", "is missing; pools: [] offers nothing")
+    pools: list[Pool] = []
+    paths: dict[str, tuple[str, str]] = {}
+    for node, path in section.nodes("pools"):
+        part = _Section(node, path, section.problems)
+        pool = _pool(part, prefix)
+        pools.append(pool)
+        if not pool.name:
+            continue
+        name, first = paths.setdefault(pool.variable, (pool.name, path))
+        if first != path:
+            same = "is the name of" if name == pool.name else f"makes one variable with {name!r} of"
+            part.report(part.items["name"], f"{path}.name", f"{pool.name!r} {same} {first} too")
+    return tuple(pools)
+
+
+def _pool(section: _Section, prefix: str) -> Pool:
+    section.require("name", "is missing")
+    section.require("selectors", _NOTHING_SELECTED)
+    pool = Pool(
+        name=section.text("name", fields.pool_name, ""),
+        prefix=prefix,
+        frontend=section.text(
+            "frontend", lambda text: fields.choice(Frontend, text), Frontend.DEVICE_PLUGIN
+        ),
+        injection=section.text(
+            "injection", lambda text: fields.choice(Injection, text), Injection.HOOK
+        ),
+        selectors=tuple(
+            _selector(_Section(node, path, section.problems))
+            for node, path in section.nodes("selectors", empty=_NOTHING_SELECTED)
+        ),
+    )
+    section.finish()
+    return pool
+
+
+def _selector(section: _Section) -> Selector:
+    if section.node.value == {}:
+        section.report(
+            section.node, section.path, "selects every link; write ifNames: ['*'] if that is meant"
+        )
+    texts = functools.partial(section.texts, empty=_NO_VALUES)
+    selector = Selector(
+        if_names=texts("ifNames", fields.glob),
+        pf_names=texts("pfNames", fields.pf_range),
+        pci_addresses=texts("pciAddresses", fields.pci_address),
+        vendors=texts("vendors", fields.pci_id),
+        devices=texts("devices", fields.pci_id),
+        drivers=texts("drivers", fields.word),
+        kinds=texts("kinds", fields.word),
+        link_types=texts("linkTypes", fields.word),
+        macs=texts("macAddresses", fields.mac),
+    )
+    section.finish()
+    return selector
+
+
+def _pool_value(pool: Pool) -> syntax.Plain:
+    return {
+        "name": pool.name,
+        "frontend": pool.frontend.value,
+        "injection": pool.injection.value,
+        "selectors": [_selector_value(selector) for selector in pool.selectors],
+    }
+
+
+def _selector_value(selector: Selector) -> syntax.Plain:
+    values = {
+        "ifNames": selector.if_names,
+        "pfNames": tuple(fields.pf_text(pf) for pf in selector.pf_names),
+        "pciAddresses": selector.pci_addresses,
+        "vendors": selector.vendors,
+        "devices": selector.devices,
+        "drivers": selector.drivers,
+        "kinds": selector.kinds,
+        "linkTypes": selector.link_types,
+        "macAddresses": selector.macs,
+    }
+    return {key: list(texts) for key, texts in values.items() if texts}
