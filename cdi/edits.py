@@ -16,8 +16,9 @@ from typing import NoReturn
 from cdi.codec import encode_intel_rdt
 from cdi.errors import InjectionError, OciError, Problem, printable, reason
 from cdi.model import ContainerEdits, DeviceNode, Hook, Mount, NetDevice
+from cdi.syntax import Plain
 
-Object = dict[str, object]
+Object = dict[str, Plain]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ class _Editor:
     def __init__(self, config: object, source: str) -> None:
         self.source = source
         self._sections: dict[tuple[str, ...], Object] = {}
-        self._arrays: dict[tuple[str, ...], list[object]] = {}
+        self._arrays: dict[tuple[str, ...], list[Plain]] = {}
         if not isinstance(config, dict):
             self.fail("", "must be an object")
         self.config: Object = dict(config)
@@ -101,7 +102,7 @@ class _Editor:
             parent[path[-1]] = self._sections[path] = dict(value or {})
         return self._sections[path]
 
-    def array(self, *path: str) -> list[object]:
+    def array(self, *path: str) -> list[Plain]:
         """Return our own copy of the list there, made if missing."""
         if path not in self._arrays:
             parent = self.section(*path[:-1])
@@ -147,7 +148,7 @@ def _add_device(editor: _Editor, node: DeviceNode, lookup: Lookup) -> None:
     devices[:] = [d for d in editor.objects("linux", "devices") if d.get("path") != node.path]
     devices.append(_oci_device(filled, editor))
     if filled.type in ("b", "c"):
-        rule = {
+        rule: Object = {
             "allow": True,
             "type": filled.type,
             "major": filled.major,
@@ -190,7 +191,7 @@ def _oci_device(node: DeviceNode, editor: _Editor) -> Object:
         "major": node.major,
         "minor": node.minor,
     }
-    owner = {
+    owner: Object = {
         "fileMode": node.file_mode,
         "uid": _process_id(editor, "uid") if node.uid is None else node.uid,
         "gid": _process_id(editor, "gid") if node.gid is None else node.gid,
@@ -234,20 +235,20 @@ def _depth(mount: Object) -> int:
 
 
 def _oci_mount(mount: Mount) -> Object:
-    members = {
+    members: Object = {
         "destination": mount.container_path,
         "type": mount.type,
         "source": mount.host_path,
-        "options": list(mount.options),
+        "options": [*mount.options],
     }
     return {key: value for key, value in members.items() if value}
 
 
 def _oci_hook(hook: Hook) -> Object:
-    members = {
+    members: Object = {
         "path": hook.path,
-        "args": list(hook.args),
-        "env": list(hook.env),
+        "args": [*hook.args],
+        "env": [*hook.env],
         "timeout": hook.timeout,
     }
     return {key: value for key, value in members.items() if value}

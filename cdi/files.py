@@ -109,14 +109,19 @@ def write(
     return write_bytes(path, data)
 
 
-def write_bytes(path: pathlib.Path, data: bytes, *, mode: int = 0o644) -> bool:
-    """Replace a file, whole or not at all; True if it has changed. Raises StoreError."""
+def write_bytes(
+    path: pathlib.Path, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None
+) -> bool:
+    """Replace a file, whole or not at all; True if it has changed. Raises StoreError.
+
+    `owner` is a user and a group; without it the file is the writer's.
+    """
     try:
         _make_directory(path.parent)
         if _is_current(path, data, mode):
             return False
         _sweep(path.parent)
-        _replace(path, data, mode)
+        _replace(path, data, mode, owner)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {reason(error)}") from error
     return True
@@ -152,9 +157,13 @@ def _is_current(path: pathlib.Path, data: bytes, mode: int) -> bool:
         return False
 
 
-def _replace(path: pathlib.Path, data: bytes, mode: int) -> None:
+def _replace(
+    path: pathlib.Path, data: bytes, mode: int, owner: tuple[int, int] | None = None
+) -> None:
     with _temporary(path.parent) as (temporary, descriptor):
-        os.fchmod(descriptor, mode)
+        if owner:
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)  # last: a change of owner drops set-user-ID
         remaining = memoryview(data)
         while remaining:
             remaining = remaining[os.write(descriptor, remaining) :]
