@@ -1,0 +1,57 @@
+/* Any bytes, cut at NULs, as the arguments: options that are within bounds, or one line. */
+#include <string.h>
+
+#include "args.h"
+#include "fuzz.h"
+
+#define ARGS 256
+
+static void check_line(const char *line)
+{
+    MUST(line[0] != '\0');
+    for (; *line != '\0'; line++)
+        MUST((unsigned char)*line >= 0x20 && *line != 0x7f);
+}
+
+static void check_attach(const struct options *options)
+{
+    MUST(is_link_name(span_of(options->link)));
+    MUST(is_link_name(span_of(options->as)));
+    MUST(options->mtu == 0 || (options->mtu >= 68 && options->mtu <= 65535));
+    MUST(options->wait_ms <= 60000);
+    MUST(options->address_count <= OPTIONS_ADDRESSES && options->route_count <= OPTIONS_ROUTES);
+    MUST(!options->no_addresses || options->address_count == 0);
+    for (size_t i = 0; i < options->address_count; i++)
+        MUST(options->addresses[i].prefix <= 8 * ip_size(&options->addresses[i]));
+    for (size_t i = 0; i < options->route_count; i++) {
+        const struct route_arg *route = &options->routes[i];
+        MUST(ip_size(&route->destination) > 0 && !ip_has_host_bits(&route->destination));
+        MUST(!route->gateway.family || route->gateway.family == route->destination.family);
+        MUST(!route->source.family || route->source.family == route->destination.family);
+        MUST(route->table > 0);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct options options;
+    static char *argv[ARGS + 1];
+    char error[128]; /* short, so that it is cut as well */
+    char *copy = malloc(size + 1);
+    int argc = 1;
+
+    memcpy(copy, data, size);
+    copy[size] = '\0';
+    argv[0] = "netdevice-mover";
+    for (size_t at = 0; at < size && argc < ARGS; at += strlen(copy + at) + 1)
+        argv[argc++] = copy + at;
+    argv[argc] = NULL;
+    if (options_parse(argc, argv, &options, error, sizeof error) < 0)
+        check_line(error);
+    else if (options.command == COMMAND_ATTACH)
+        check_attach(&options);
+    if (error[0] == '\0' && options.command <= COMMAND_RECLAIM)
+        MUST(is_device_name(span_of(options.device)) && options.run_dir[0] == '/');
+    free(copy);
+    return 0;
+}
