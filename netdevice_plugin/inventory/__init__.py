@@ -1,11 +1,25 @@
 """What links the host has: a snapshot, or a live stream of them.
 
-Only `lent`, `uplinks` and the two functions here are for others. Nothing in this
-package writes, and importing it is cheap: asyncio comes with the stream alone.
+For others are the two functions here, `uplinks.protect` and `lent.merge`. Nothing in
+this package writes, and importing it is cheap: asyncio comes with the stream alone.
 """
 
 from __future__ import annotations
 
-from netdevice_plugin.inventory.source import snapshot
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
-__all__ = ["snapshot"]
+from netdevice_plugin.inventory.source import SYSFS, snapshot
+from netdevice_plugin.model import Snapshot
+
+__all__ = ["snapshot", "stream"]
+
+
+def stream(*, sysfs: Path = SYSFS, node_addresses: Sequence[str] = ()) -> AsyncIterator[Snapshot]:
+    """Yield a snapshot now, and another each time that one differs from the last.
+
+    `live.stream` tells the rest, and takes more arguments.
+    """
+    from netdevice_plugin.inventory import live  # noqa: PLC0415 - asyncio costs 40 ms
+
+    return live.stream(sysfs=sysfs, node_addresses=node_addresses)

@@ -98,9 +98,9 @@ def link(
         name=wire.text(get(3, b"")),
         altnames=_altnames(get(52, b"")),
         kind=_kind(get(18, b"")),
-        link_type=_LINK_TYPES.get(kind, str(kind)),
-        mac=_mac(get(1, b"")),
-        permanent_mac=_mac(get(54, b"")),
+        link_type=link_type(kind),
+        mac=mac(get(1, b"")),
+        permanent_mac=mac(get(54, b"")),
         mtu=wire.u32(found, 4) or 0,
         flags=flags,
         immovable=get(67, b"") == b"\1",  # IFLA_NETNS_IMMUTABLE, 6.15
@@ -115,6 +115,16 @@ def link(
         peer_netnsid=elsewhere,
     )
     return Link(interface, wire.text(get(57, b"")), wire.text(get(56, b"")))
+
+
+def link_type(number: int) -> str:
+    """Name an ARPHRD_* number as ip(8) does; one that has no name stays a number."""
+    return _LINK_TYPES.get(number, str(number))
+
+
+def mac(value: bytes) -> str:
+    """Format a hardware address; all zeros mean that there is none."""
+    return value.hex(":") if len(value) in _MAC_LENGTHS and any(value) else ""
 
 
 def address(body: bytes) -> tuple[int, Address] | None:
@@ -285,11 +295,6 @@ def _ip(number: int, value: bytes) -> str:
     if (number, len(value)) in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
         return socket.inet_ntop(number, value)
     return ""
-
-
-def _mac(value: bytes) -> str:
-    """Format a hardware address; all zeros mean that there is none."""
-    return value.hex(":") if len(value) in _MAC_LENGTHS and any(value) else ""
 
 
 def _altnames(nest: bytes) -> tuple[str, ...]:

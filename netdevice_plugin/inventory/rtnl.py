@@ -18,7 +18,10 @@ from netdevice_plugin.inventory import wire
 
 ATTEMPTS = 20  # of a dump that the kernel keeps interrupting: links come and go meanwhile
 BUFFER = 256 * 1024  # the kernel fills at most 32 KiB at once, but for a single large message
+EVENT = 64 * 1024  # the same for a change that it tells
 
+_NETLINK_KOBJECT_UEVENT = 15
+_UEVENT_GROUP = 1  # the kernel's; 2 is udev's
 _SOL_NETLINK = 270
 _ADD_MEMBERSHIP = 1
 _EXT_ACK = 11
@@ -85,6 +88,7 @@ def subscribe(
     try:
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.bind((0, 0))  # at address 0 the kernel takes us for itself, and does not tell us
         for group in groups:
             sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         for group in optional:
@@ -102,6 +106,24 @@ def _join(sock: socket.socket, group: int) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
+
+
+def uevents() -> socket.socket | None:
+    """Open a non-blocking socket that hears the kernel's uevents; None where that is not allowed.
+
+    They are told in every network namespace of the initial user namespace.
+    """
+    try:
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_KOBJECT_UEVENT)
+    except OSError:
+        return None
+    try:
+        sock.bind((0, _UEVENT_GROUP))
+    except OSError:
+        sock.close()
+        return None
+    sock.setblocking(False)
+    return sock
 
 
 def dump(
