@@ -35,6 +35,7 @@ _CACHEINFO = struct.Struct("=II")  # preferred, valid; two timestamps follow
 _U16 = struct.Struct("=H")
 _FOREVER = 0xFFFFFFFF
 _RTM_F_CLONED = 0x200
+_NH_ID = struct.pack("=HH", 8, 30)  # the header of RTA_NH_ID
 
 _FAMILIES: Mapping[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 _MAC_LENGTHS = (6, 8, 20)  # Ethernet, EUI-64, InfiniBand; a tunnel's "address" is an IP address
@@ -185,6 +186,8 @@ def by_nexthop_id(body: bytes) -> bool:
     So it is with sysctl net.ipv4.nexthop_compat_mode off; on, the kernel tells the
     links as well.
     """
+    if _NH_ID not in body:  # hardly any route does: look at once before decoding all of them
+        return False
     found = wire.attributes(body, _RTMSG.size)
     return 30 in found and 4 not in found and 9 not in found
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from netdevice_plugin.errors import InventoryError
 from netdevice_plugin.inventory import wire
 
-ATTEMPTS = 20  # of a dump that the kernel keeps interrupting: links come and go meanwhile
+# Seconds before each attempt at a dump that the kernel keeps interrupting, 5 in all. Duplicate
+# address detection on a thousand new links keeps it busy for two.
+PAUSES = (0.0,) * 5 + (0.01, 0.02, 0.05) + (0.1,) * 50
 BUFFER = 256 * 1024  # the kernel fills at most 32 KiB at once, but for a single large message
 EVENT = 64 * 1024  # the same for a change that it tells
 
@@ -46,6 +49,14 @@ class Socket(Protocol):
         trace: TracebackType | None,
         /,
     ) -> None: ...
+
+
+class Query(NamedTuple):
+    """A list to ask for; `what` it is of is for errors."""
+
+    what: str
+    message: int  # RTM_GET*
+    body: bytes
 
 
 class InterruptedDumpError(InventoryError):
@@ -127,33 +138,33 @@ def uevents() -> socket.socket | None:
 
 
 def dump(
-    what: str,
-    message: int,
-    body: bytes,
+    query: Query,
     *,
     keep: Callable[[bytes], bool] | None = None,
     connect: Callable[[], Socket] = connect,
+    pauses: Sequence[float] = PAUSES,
 ) -> list[bytes]:
     """Ask for a list until the kernel gives one that is consistent.
 
-    Returns the bodies of the messages that `keep` wants. `what` is for the error:
-    InventoryError when the kernel refuses, InterruptedDumpError when it was inconsistent
-    ATTEMPTS times. Every attempt has a socket of its own, so that nothing of an
-    earlier one is left in it.
+    Returns the bodies of the messages that `keep` wants. Raises InventoryError when
+    the kernel refuses, InterruptedDumpError when it was inconsistent each time.
+    Every attempt has a socket of its own, so that nothing of an earlier one is left
+    in it.
     """
-    for _ in range(ATTEMPTS):
+    for pause in pauses:
+        time.sleep(pause)
         try:
             with connect() as sock:
-                sock.send(wire.request(message, wire.NLM_F_DUMP, body))
-                found = _collect(sock, what, keep)
+                sock.send(wire.request(query.message, wire.NLM_F_DUMP, query.body))
+                found = _collect(sock, query.what, keep)
         except OSError as error:
             if error.errno != errno.ENOBUFS:
-                raise InventoryError(f"cannot list {what}: {error.strerror}") from error
+                raise InventoryError(f"cannot list {query.what}: {error.strerror}") from error
             continue
         if found is not None:
             return found
     raise InterruptedDumpError(
-        f"cannot list {what}: they changed during each of {ATTEMPTS} attempts",
+        f"cannot list {query.what}: they changed during each of {len(pauses)} attempts",
         hint="something makes and removes links without a pause; `ip monitor` shows what",
     )
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from netdevice_plugin.inventory import decode, rtnl, uplinks, wire
 from netdevice_plugin.inventory.decode import Nexthop
+from netdevice_plugin.inventory.rtnl import Query
 from netdevice_plugin.inventory.sysfs import Sysfs, name_pfs
 from netdevice_plugin.model import Address, Interface, Route, Snapshot
 
@@ -50,11 +51,16 @@ def _interfaces(sysfs: Sysfs) -> tuple[Interface, ...]:
 def _links() -> list[bytes]:
     mask = struct.pack("=I", _RTEXT_FILTER_SKIP_STATS)
     body = bytes(16) + wire.attribute(_IFLA_EXT_MASK, mask)  # struct ifinfomsg: all of them
-    return rtnl.dump("links", RTM_GETLINK, body)
+    return rtnl.dump(Query("links", RTM_GETLINK, body))
 
 
 def _addresses() -> dict[int, tuple[Address, ...]]:
-    return decode.addresses(rtnl.dump("addresses", RTM_GETADDR, bytes(8)))  # struct ifaddrmsg
+    """Read all addresses, each family by itself: a change in one interrupts no other's list."""
+    return decode.addresses(
+        body
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for body in _dump_family(Query("addresses", RTM_GETADDR, struct.pack("=B7x", family)))
+    )
 
 
 def _routes() -> dict[int, tuple[Route, ...]]:
@@ -65,16 +71,20 @@ def _routes() -> dict[int, tuple[Route, ...]]:
 
 
 def _family_routes(family: int) -> list[bytes]:
-    """Read one family's routes.
+    header = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, decode.RTN_UNICAST, 0)
+    return _dump_family(Query("routes", RTM_GETROUTE, header), decode.matters)
 
-    A kernel without IPv6 answers for it with all that it has, so that the family
-    is looked at again.
+
+def _dump_family(query: Query, keep: Callable[[bytes], bool] = bool) -> list[bytes]:
+    """List what one family has; it is the first byte of the query.
+
+    A kernel without IPv6 answers for that with all that it has, so that the family
+    of what comes is looked at again.
     """
-    body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, decode.RTN_UNICAST, 0)
-    return rtnl.dump(
-        "routes", RTM_GETROUTE, body, keep=lambda body: decode.matters(body) and body[0] == family
-    )
+    family = query.body[0]
+    return rtnl.dump(query, keep=lambda body: keep(body) and body[0] == family)
 
 
 def _nexthops() -> dict[int, Nexthop]:
-    return decode.nexthops(rtnl.dump("nexthops", RTM_GETNEXTHOP, bytes(8)))  # struct nhmsg
+    query = Query("nexthops", RTM_GETNEXTHOP, bytes(8))  # struct nhmsg
+    return decode.nexthops(rtnl.dump(query))
