@@ -60,8 +60,8 @@ def pool_name(text: str) -> str:
 
 def path(text: str) -> Path:
     """Check a path of the host."""
-    if not text.startswith("/") or not text.isprintable():
-        raise ValueError("must be an absolute path")
+    if not text.startswith("/") or not text.isprintable() or not text.strip("/"):
+        raise ValueError("must be an absolute path below /")
     if ".." in text.split("/"):
         raise ValueError("must not have '..' in it")
     if len(os.fsencode(text)) > 1024:

@@ -76,6 +76,9 @@ def assign(snapshot: Snapshot, pools: Sequence[Pool]) -> Assignment:
         name = device_name(interface.name)
         if pool is None:
             refusals.append(Refusal(interface=interface, reason=_why_not(protection)))
+        elif not _is_utf8(interface.name):
+            reason = "has a name that is not UTF-8, as all that is in a CDI file must be"
+            refusals.append(Refusal(interface=interface, reason=reason))
         elif name in devices:
             reason = f"would be the device {name}, which another link is already"
             refusals.append(Refusal(interface=interface, reason=reason))
@@ -148,6 +151,10 @@ def _why_not(protection: Protection | None) -> str:
     if protection is None:
         return "no pool selects it"
     return protection.reason if protection.hard else f"{protection.reason}; no pool names it"
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _problems(snapshot: Snapshot, pools: Iterable[Pool]) -> Iterator[str]:

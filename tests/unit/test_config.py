@@ -139,6 +139,7 @@ INVALID = {
     "prefix-kubernetes": POOL + "prefix: x.kubernetes.io\n",
     "prefix-requests": POOL + "prefix: requests.io\n",
     "relative-path": POOL + "cdiDir: run/cdi\n",
+    "root-path": POOL + "runDir: //\n",
     "dots-in-path": POOL + "cdiDir: /run/../etc\n",
     "nul-in-path": POOL + 'cdiDir: "/run/\\0"\n',
     "long-path": POOL + "cdiDir: /" + "a" * 2000,

@@ -218,6 +218,12 @@ def test_two_links_that_would_make_one_device_are_not_both_offered() -> None:
     assert "eth1" in assignment.refusals[0].reason
 
 
+def test_a_name_that_no_cdi_file_can_hold_is_refused() -> None:
+    odd = Interface(ifindex=3, name="eth\udcff")
+    assert offered(Snapshot(interfaces=(odd, VETH)), pool(ALL)) == {"eth1": "net"}
+    assert "not UTF-8" in reasons(Snapshot(interfaces=(odd,)), pool(ALL))[odd.name]
+
+
 def test_no_pool_means_no_device_and_a_reason_for_every_link() -> None:
     assignment = pools.assign(Snapshot(interfaces=LINKS), ())
     assert assignment.devices == ()
