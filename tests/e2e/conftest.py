@@ -1,0 +1,113 @@
+"""End-to-end tests need root, real runtimes and a mover; where root is missing they skip.
+
+CI sets NDP_REQUIRE_KERNEL=1, and then nothing skips.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import containerd as containerds
+from tests.e2e import image
+from tests.e2e import node as nodes
+from tests.e2e.containerd import Containerd
+from tests.e2e.cri import Cri
+from tests.e2e.fetch import ROOT, FetchError, Parts
+from tests.e2e.fetch import parts as fetch_parts
+from tests.e2e.lender import Lender
+from tests.e2e.node import Node
+from tests.e2e.podman import Podman
+
+HERE = pathlib.Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all below this directory, and skip it without root unless it is required."""
+    allowed = os.geteuid() == 0 or os.environ.get("NDP_REQUIRE_KERNEL") == "1"
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(180))  # each wait has its own, shorter
+            if not allowed:
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(scope="session")
+def parts() -> Parts:
+    """The runtimes that are unpacked rather than installed."""
+    try:
+        return fetch_parts()
+    except FetchError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def archive(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The image, as a file."""
+    path = tmp_path_factory.mktemp("image") / "busybox.tar"
+    image.write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def node(parts: Parts) -> Iterator[Node]:
+    """The host of all these tests."""
+    with nodes.node() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mover(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The shipped mover, of the sources as they are."""
+    path = tmp_path_factory.mktemp("mover") / "netdevice-mover"
+    subprocess.run([sys.executable, "-m", "hack.build_mover", path], cwd=ROOT, check=True)
+    return path
+
+
+@pytest.fixture
+def lender(node: Node, mover: pathlib.Path) -> Iterator[Lender]:
+    """Makes the test's links and gets rid of them."""
+    lending = Lender(node, mover)
+    yield lending
+    lending.close()
+
+
+@pytest.fixture(scope="session", params=["runc", "crun"])
+def loaded_podman(request: pytest.FixtureRequest, node: Node, archive: pathlib.Path) -> Podman:
+    """Podman on each runtime, with the image."""
+    podman = Podman(node, request.param)
+    podman.load(archive)
+    return podman
+
+
+@pytest.fixture
+def podman(loaded_podman: Podman, lender: Lender) -> Iterator[Podman]:
+    """The same, without a container at the end."""
+    yield loaded_podman
+    loaded_podman.remove_all()
+
+
+@pytest.fixture(scope="session")
+def running_containerd(node: Node, parts: Parts, archive: pathlib.Path) -> Iterator[Containerd]:
+    """One daemon for all tests."""
+    with containerds.containerd(node, parts, archive) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def containerd(running_containerd: Containerd, lender: Lender) -> Iterator[Containerd]:
+    """The same, without a pod at the end."""
+    yield running_containerd
+    running_containerd.clear()
+
+
+@pytest.fixture
+def cri(containerd: Containerd) -> Cri:
+    """The connection to it, for a test that does not end it."""
+    return containerd.cri

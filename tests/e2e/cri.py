@@ -1,0 +1,187 @@
+"""A small CRI client: what a kubelet asks of a runtime, in the order in which it asks.
+
+The stubs are generated from the packaged api.proto, so their types are unknown here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import grpc
+
+from tests.e2e import image
+from tests.e2e.waiting import TIMEOUT
+
+CALL = 60.0  # seconds for one call
+FOREVER = ("sleep", "infinity")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pod:
+    """A sandbox and the configuration that each container of it must repeat."""
+
+    sandbox: str
+    config: Any
+
+
+class Cri:
+    """One connection to a runtime, with its events; made anew after the runtime restarts."""
+
+    def __init__(self, socket: pathlib.Path, stubs: pathlib.Path, cgroup: str) -> None:
+        if str(stubs) not in sys.path:
+            sys.path.insert(0, str(stubs))
+        self._api = importlib.import_module("api_pb2")
+        services = importlib.import_module("api_pb2_grpc")
+        self._channel = grpc.insecure_channel(f"unix:{socket}")
+        grpc.channel_ready_future(self._channel).result(TIMEOUT)
+        self._runtime = services.RuntimeServiceStub(self._channel)
+        self._cgroup = cgroup
+        self._exited: set[str] = set()
+        self._changed = threading.Condition()
+        self._stream = self._runtime.GetContainerEvents(self._api.GetEventsRequest())
+        self._reader = threading.Thread(target=self._read_events, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """End the event stream and the connection."""
+        self._stream.cancel()
+        self._channel.close()
+        self._reader.join(TIMEOUT)
+
+    def run_pod(self, *, host_network: bool = False) -> Pod:
+        """Start a sandbox of its own name."""
+        name = f"pod-{uuid.uuid4().hex[:8]}"
+        api = self._api
+        config = api.PodSandboxConfig(
+            metadata=api.PodSandboxMetadata(name=name, uid=name, namespace="default"),
+            hostname="" if host_network else name,
+            linux=api.LinuxPodSandboxConfig(cgroup_parent=f"/{self._cgroup}/{name}"),
+        )
+        namespaces = config.linux.security_context.namespace_options
+        namespaces.network = api.NODE if host_network else api.POD
+        namespaces.pid = api.CONTAINER
+        request = api.RunPodSandboxRequest(config=config)
+        return Pod(self._runtime.RunPodSandbox(request, timeout=CALL).pod_sandbox_id, config)
+
+    def create(self, pod: Pod, device: str = "", command: Sequence[str] = FOREVER) -> str:
+        """Create a container, with a CDI device; this resolves the name, and runs no hook."""
+        api = self._api
+        config = api.ContainerConfig(
+            metadata=api.ContainerMetadata(name=f"c-{uuid.uuid4().hex[:8]}"),
+            image=api.ImageSpec(image=image.NAME),
+            command=command,
+        )
+        if device:
+            config.CDI_devices.add(name=device)
+        options = pod.config.linux.security_context.namespace_options
+        config.linux.security_context.namespace_options.CopyFrom(options)
+        request = api.CreateContainerRequest(
+            pod_sandbox_id=pod.sandbox, config=config, sandbox_config=pod.config
+        )
+        return str(self._runtime.CreateContainer(request, timeout=CALL).container_id)
+
+    def start(self, container: str) -> None:
+        """Start a created container: the createRuntime hooks run now."""
+        request = self._api.StartContainerRequest(container_id=container)
+        self._runtime.StartContainer(request, timeout=CALL)
+
+    def run(self, pod: Pod, device: str = "", command: Sequence[str] = FOREVER) -> str:
+        """Create and start."""
+        container = self.create(pod, device, command)
+        self.start(container)
+        return container
+
+    def sh(self, container: str, script: str) -> str:
+        """Run a shell script in a container; a failing one raises."""
+        request = self._api.ExecSyncRequest(
+            container_id=container, cmd=["sh", "-c", script], timeout=20
+        )
+        result = self._runtime.ExecSync(request, timeout=CALL)
+        assert result.exit_code == 0, (result.stdout + result.stderr).decode()
+        return str(result.stdout.decode())
+
+    def stop(self, container: str) -> None:
+        """Kill the container at once."""
+        request = self._api.StopContainerRequest(container_id=container, timeout=0)
+        self._runtime.StopContainer(request, timeout=CALL)
+
+    def remove(self, container: str) -> None:
+        """Remove a stopped container."""
+        request = self._api.RemoveContainerRequest(container_id=container)
+        self._runtime.RemoveContainer(request, timeout=CALL)
+
+    def stop_pod(self, pod: Pod) -> None:
+        """Stop a sandbox and whatever runs in it."""
+        request = self._api.StopPodSandboxRequest(pod_sandbox_id=pod.sandbox)
+        self._runtime.StopPodSandbox(request, timeout=CALL)
+
+    def remove_pod(self, pod: Pod) -> None:
+        """Stop and remove a sandbox."""
+        self.stop_pod(pod)
+        request = self._api.RemovePodSandboxRequest(pod_sandbox_id=pod.sandbox)
+        self._runtime.RemovePodSandbox(request, timeout=CALL)
+
+    def remove_all_pods(self) -> None:
+        """Leave no sandbox; for the end of a test."""
+        listed = self._runtime.ListPodSandbox(self._api.ListPodSandboxRequest(), timeout=CALL)
+        for sandbox in listed.items:
+            self.remove_pod(Pod(sandbox.id, None))
+
+    def pid(self, container: str) -> int:
+        """The container's first process, as the node numbers it."""
+        request = self._api.ContainerStatusRequest(container_id=container, verbose=True)
+        status = self._runtime.ContainerStatus(request, timeout=CALL)
+        return int(json.loads(status.info["info"])["pid"])
+
+    def pod_pid(self, pod: Pod) -> int:
+        """The pause process, as the node numbers it."""
+        request = self._api.PodSandboxStatusRequest(pod_sandbox_id=pod.sandbox, verbose=True)
+        status = self._runtime.PodSandboxStatus(request, timeout=CALL)
+        return int(json.loads(status.info["info"])["pid"])
+
+    def state(self, container: str) -> str:
+        """CONTAINER_RUNNING, CONTAINER_EXITED, …"""
+        request = self._api.ContainerStatusRequest(container_id=container)
+        status = self._runtime.ContainerStatus(request, timeout=CALL).status
+        return str(self._api.ContainerState.Name(status.state))
+
+    def exited(self, container: str) -> None:
+        """Return when the runtime has reported the container's end: poststop has run by then."""
+        self._await(lambda: container in self._exited, f"end of {container}")
+
+    def _await(self, holds: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        with self._changed:
+            while not holds():
+                left = deadline - time.monotonic()
+                assert self._changed.wait(max(0, left)), f"not within {TIMEOUT:.0f} s: {what}"
+
+    def _read_events(self) -> None:
+        with contextlib.suppress(grpc.RpcError):  # the runtime was killed, or we closed
+            for event in self._stream:
+                if event.container_event_type == self._api.CONTAINER_STOPPED_EVENT:
+                    with self._changed:
+                        self._exited.add(event.container_id)
+                        self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def refusal() -> Iterator[list[str]]:
+    """Expect a call to fail; the list receives what the runtime said."""
+    said: list[str] = []
+    try:
+        yield said
+    except grpc.RpcError as error:
+        said.append(str(error))  # a grpc.Call as well: str() has its details
+    else:
+        raise AssertionError("the runtime accepted it")

@@ -1,0 +1,151 @@
+"""The host's side of a test: makes links, offers them through CDI, awaits their return."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+from typing import Any
+
+from tests.e2e.links import Link
+from tests.e2e.node import Node
+from tests.e2e.waiting import until
+from tests.kernel.mover.dump import Dump, assert_same, dump, settled
+from tests.kernel.mover.harness import At
+from tests.kernel.scratch import Netns
+
+KIND = "networking.k8s.io/netdevice"
+RUN_DIR = "/run/netdevice-plugin"
+_PODS = re.compile(r"[/ ]veth[0-9a-f]{8}\b")
+SPEC = "/run/cdi/networking.k8s.io-netdevice.json"
+
+
+class Lender:
+    """The links of one test; each is remembered as it was when it was made."""
+
+    def __init__(self, node: Node, mover: pathlib.Path) -> None:
+        self.node = node
+        self._mover = mover
+        self._host = At(f"/proc/{node.pid}/ns/net")
+        self._before: Dump = {}
+        self._links: list[Link] = []
+        self._attachments = node.path(f"{RUN_DIR}/attachments")
+        self._attachments.mkdir(parents=True, exist_ok=True)
+
+    def lend(self, kind: str = "ifb") -> Link:
+        """Make a link and offer it, with those made before."""
+        number = len(self._links) + 1
+        link = Link(
+            node=self.node,
+            name=f"lan{number}",
+            kind=kind,
+            ipv4=f"192.0.2.{number}/32",
+            ipv6=f"2001:db8:{number}::1/64",
+            route=f"203.0.113.{8 * number}/29",
+        )
+        self._links.append(link)
+        link.add()
+        self._before = settled(self._host, _dump)
+        self._generate()
+        return link
+
+    def take_away(self, link: Link) -> None:
+        """Remove a link whose offer stays."""
+        link.delete()
+        self._before = settled(self._host, _dump)
+
+    def device(self, link: Link) -> str:
+        """The link's name for a container runtime."""
+        return f"{KIND}={link.name}"
+
+    def record(self, link: Link) -> pathlib.Path:
+        """The record that exists exactly while the link is lent."""
+        return self._attachments / link.name
+
+    def lent(self, link: Link) -> None:
+        """Return when the link is in a container, whoever is putting it there."""
+
+        def attached() -> bool:
+            record = self.record(link)
+            return record.exists() and "phase=attached" in record.read_text()
+
+        until(self._attachments, attached, f"{link.name} is lent")
+
+    def returned(self, *links: Link) -> None:
+        """Return when the links are home, and fail if the host is not exactly as it was."""
+        records = [self.record(link) for link in links]
+
+        def gone() -> bool:
+            return not any(record.exists() for record in records)
+
+        until(self._attachments, gone, f"{', '.join(link.name for link in links)} home")
+        self.untouched()
+
+    def untouched(self) -> None:
+        """Fail if anything on the host differs from when the last link was made."""
+        assert not list(self._attachments.iterdir())
+        assert not list(self.node.path(f"{RUN_DIR}/netns").glob("*")), "a pin is left"
+        assert_same(self._host, self._before, _dump)
+
+    def last_error(self, link: Link) -> str:
+        """What the mover said last; some runtimes hide what a hook prints."""
+        return self.node.path(f"{RUN_DIR}/errors/{link.name}").read_text()
+
+    def reclaim(
+        self, link: Link, *options: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """What `netdevice-plugin reclaim` runs."""
+        argv = ("reclaim", "--device", link.name, *options)
+        return self.node.run(self._mover, *argv, check=check)
+
+    def close(self) -> None:
+        """Remove the links, fetched home first if the test has failed to."""
+        for link in self._links:
+            if self.record(link).exists():
+                self.reclaim(link, "--force", check=False)
+            self.record(link).unlink(missing_ok=True)
+            link.delete()
+
+    def _generate(self) -> None:
+        spec = {
+            "cdiVersion": "0.3.0",
+            "kind": KIND,
+            "devices": [self._entry(link) for link in self._links],
+        }
+        path = self.node.path(SPEC)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(spec))
+        temporary.replace(path)
+
+    def _entry(self, link: Link) -> dict[str, Any]:
+        (entry,) = self.node.json("link", "show", "dev", link.name)
+        attach = ["netdevice-mover", "attach", "--device", link.name, "--link", link.name]
+        attach += ["--link-ifindex", str(entry["ifindex"]), "--link-mac", entry["address"]]
+        attach += ["--link-kind", entry["linkinfo"]["info_kind"]]
+        detach = ["netdevice-mover", "detach", "--device", link.name]
+        hooks = [
+            {"hookName": "createRuntime", "path": str(self._mover), "args": attach},
+            {"hookName": "poststop", "path": str(self._mover), "args": detach},
+        ]
+        return {"name": link.name, "containerEdits": {"hooks": hooks}}
+
+
+def _dump(host: Netns) -> Dump:
+    """All of the host but the links that CNI makes for pods."""
+    return {key: value for key, value in dump(host).items() if not _PODS.search(key)}
+
+
+def assert_inside(link: Link, said: str) -> None:
+    """Fail unless what `look` printed in a container is the link as the host had it."""
+    assert f"inet {link.ipv4}" in said, said
+    assert f"inet6 {link.ipv6}" in said, said
+    assert f"{link.route} dev {link.name}" in said, said
+    assert f"mtu={link.mtu}\n" in said, said
+
+
+def look(link: Link) -> str:
+    """A shell script that prints what a container sees of the link."""
+    name = link.name
+    mtu = f"echo mtu=$(cat /sys/class/net/{name}/mtu)"
+    return f"ip -o address show dev {name} && ip route && {mtu}"
