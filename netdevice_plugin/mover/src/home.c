@@ -1,0 +1,440 @@
+/* The way home: find the link, move it, make it what it was. */
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "link.h"
+#include "message.h"
+#include "mover.h"
+#include "netns.h"
+#include "steps.h"
+#include "sysctl.h"
+
+/* Flags that somebody sets; the others are the kernel's. */
+#define SET_FLAGS                                                                        \
+    (IFF_PROMISC | IFF_ALLMULTI | IFF_NOARP | IFF_DEBUG | IFF_NOTRAILERS | IFF_DYNAMIC | \
+     IFF_MULTICAST | IFF_PORTSEL | IFF_AUTOMEDIA)
+
+static uint64_t elapsed_since(uint64_t recorded)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_BOOTTIME, &now) < 0 || (uint64_t)now.tv_sec < recorded)
+        return 0;
+    return (uint64_t)now.tv_sec - recorded;
+}
+
+/* ------------------------------------------------------------------ finding */
+
+static bool mac_is_ours(const struct record *record, const struct link *link)
+{
+    return mac_equal(&link->mac, &record->link.mac) ||
+           (record->pod_mac.length > 0 && mac_equal(&link->mac, &record->pod_mac));
+}
+
+/* What no pod can change about a link. */
+static bool is_same_make(const struct record *record, const struct link *link)
+{
+    return strcmp(link->kind, record->link.kind) == 0 && link->type == record->link.type &&
+           mac_equal(&link->permanent, &record->link.permanent) &&
+           (record->link.pci[0] == '\0' || strcmp(link->pci, record->link.pci) == 0);
+}
+
+static int open_pod(struct mover *mover)
+{
+    const struct record *record = &mover->record;
+    int netns = pin_open(record->pin, record->netns_dev, record->netns_ino);
+
+    /* Without its pin: somebody unmounted it, or the mover was killed before it was made. */
+    return netns >= 0 ? netns : netns_search(record->netns_dev, record->netns_ino);
+}
+
+/*
+ * Once the pod's ifindex is recorded it names the link, whatever the pod made of
+ * its name and MAC. Before, the link may or may not have moved, and a link of the
+ * pod's own can have the same number: then the MAC must be ours.
+ */
+static int find_in_pod(const struct record *record, struct nl *pod, struct link *out)
+{
+    const char *const names[] = {record->pod_name, record->link.name};
+
+    if (record->pod_ifindex != 0) {
+        int rc = link_get(pod, record->pod_ifindex, NULL, out);
+        return rc == 0 && !is_same_make(record, out) ? -ENODEV : rc;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int rc = link_get(pod, 0, names[i], out);
+        if (rc == 0 && is_same_make(record, out) && mac_is_ours(record, out))
+            return 0;
+        if (rc < 0 && rc != -ENODEV)
+            return rc;
+    }
+    return -ENODEV;
+}
+
+/* The link that has the number on the host, if nothing speaks against it. */
+static int find_by_number(struct mover *mover, struct link *out)
+{
+    const struct record *record = &mover->record;
+    int rc = link_get(&mover->host, record->link.ifindex, NULL, out);
+
+    if (rc < 0)
+        return rc;
+    /* Home already, with the MAC that the pod gave it: it is brought under its own number. */
+    bool ours = mac_is_ours(record, out) || record->phase == PHASE_RETURNING;
+    return ours && is_same_make(record, out) ? 0 : -ENODEV;
+}
+
+/* Names under which a link can have come home: ours, the pod's, ours and the kernel's spare ones.
+ */
+static bool name_is_ours(const struct record *record, const char *name)
+{
+    char spare[IFNAMSIZ], kernels[IFNAMSIZ];
+    struct text text;
+
+    text_init(&text, spare, sizeof spare);
+    text_put(&text, "ndp");
+    text_put_unsigned(&text, (uint64_t)record->link.ifindex);
+    text_init(&text, kernels, sizeof kernels);
+    text_put(&text, "dev");
+    text_put_unsigned(&text, (uint64_t)record->pod_ifindex);
+    return strcmp(name, record->link.name) == 0 || strcmp(name, record->pod_name) == 0 ||
+           strcmp(name, spare) == 0 || strcmp(name, kernels) == 0;
+}
+
+/*
+ * By its number, else as any link is recognised. Hardware is known by its PCI address
+ * and permanent MAC; another link's MAC may be shared with a twin that never left.
+ */
+static int find_on_host(struct mover *mover, struct link *out)
+{
+    const struct record *record = &mover->record;
+    struct identity identity = {.ifindex = record->link.ifindex,
+                                .mac = *link_identity_mac(&record->link)};
+    char found[256];
+    struct text why;
+
+    int rc = find_by_number(mover, out);
+    if (rc != -ENODEV)
+        return rc;
+    memcpy(identity.name, record->link.name, sizeof identity.name);
+    memcpy(identity.pci, record->link.pci, sizeof identity.pci);
+    memcpy(identity.kind, record->link.kind, sizeof identity.kind);
+    text_init(&why, found, sizeof found);
+    rc = link_identify(&mover->host, &identity, out, &why);
+    if (rc == -EEXIST)
+        fail(mover, rc, "find the link on the host: several could be it", found);
+    bool hardware = record->link.pci[0] != '\0' || record->link.permanent.length > 0;
+    return rc == 0 && !hardware && !name_is_ours(record, out->name) ? -ENODEV : rc;
+}
+
+/* ------------------------------------------------------------------- moving */
+
+static bool name_is_free(struct mover *mover, const char *name)
+{
+    static struct link taken;
+
+    return link_get(&mover->host, 0, name, &taken) == -ENODEV;
+}
+
+static bool had_altname(const struct record *record, const char *name)
+{
+    return link_has_altname(&record->link, name);
+}
+
+/* Takes off what the pod put on the link and what would clash on the host. */
+static void clean_in_pod(struct mover *mover, struct nl *pod, const struct link *link)
+{
+    const struct record *record = &mover->record;
+    static struct request request;
+    const struct ifinfomsg info = {.ifi_index = link->ifindex};
+
+    for (size_t i = 0; i < link->altname_count; i++)
+        if (!had_altname(record, link->altnames[i]) || !name_is_free(mover, link->altnames[i]))
+            link_altname(pod, link->ifindex, link->altnames[i], false);
+    if (mac_equal(&link->mac, &record->link.mac) || record->link.mac.length == 0)
+        return;
+    /* So that the link can be told by its MAC, should we be killed on the way. */
+    link_set_flags(pod, link->ifindex, 0, IFF_UP);
+    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
+    nl_put(&request, IFLA_ADDRESS, record->link.mac.bytes, record->link.mac.length);
+    nl_call(pod, &request);
+}
+
+static int move_home(struct mover *mover, struct nl *pod, const struct link *link, struct link *out)
+{
+    const struct record *record = &mover->record;
+    int number = link->ifindex == record->link.ifindex ? 0 : record->link.ifindex;
+    char spare[IFNAMSIZ];
+    const char *name = record->link.name;
+    struct text text;
+
+    if (!name_is_free(mover, name)) {
+        text_init(&text, spare, sizeof spare);
+        text_put(&text, "ndp");
+        text_put_unsigned(&text, (uint64_t)record->link.ifindex);
+        name = spare;
+    }
+    int rc = link_move(pod, link->ifindex, mover->own, name, number);
+    if (number != 0 && (rc == -EBUSY || rc == -EINVAL))
+        rc = link_move(pod, link->ifindex, mover->own, name, 0);
+    if (rc < 0)
+        return fail_netlink(mover, rc, "move the link home", pod);
+    return link_get(&mover->host, 0, name, out);
+}
+
+/* The link on the host, brought there if need be. */
+static int fetch(struct mover *mover, struct link *out)
+{
+    static struct link in_pod;
+    struct nl pod;
+    bool started = mover->record.phase == PHASE_ATTACHING;
+
+    /* A mover that was killed before it moved anything has left the link where it was. */
+    if (started && find_by_number(mover, out) == 0)
+        return 0;
+    int netns = open_pod(mover);
+    if (netns < 0)
+        return find_on_host(mover, out);
+    int rc = netns_open_socket(netns, mover->own, &pod);
+    if (rc == 0) {
+        rc = find_in_pod(&mover->record, &pod, &in_pod);
+        if (rc == 0) {
+            clean_in_pod(mover, &pod, &in_pod);
+            rc = move_home(mover, &pod, &in_pod, out);
+        } else if (rc == -ENODEV) {
+            rc = find_on_host(mover, out);
+        }
+        nl_close(&pod);
+    }
+    close(netns);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- restoring */
+
+/* All of it is tried; what fails is noted, and the device is stranded. */
+struct restore {
+    struct mover *mover;
+    struct link *now;
+    int rc;
+};
+
+static void note(struct restore *restore, int rc, const char *step, const char *subject)
+{
+    char reason[256];
+    struct text text;
+
+    if (rc == 0)
+        return;
+    text_init(&text, reason, sizeof reason);
+    text_put(&text, subject);
+    text_put(&text, subject[0] == '\0' ? "" : ": ");
+    text_put(&text, strerror(-rc));
+    if (restore->mover->host.why[0] != '\0') {
+        text_put(&text, ": ");
+        text_put(&text, restore->mover->host.why);
+    }
+    fail(restore->mover, rc, step, reason);
+    restore->rc = -EUCLEAN;
+}
+
+static void restore_names(struct restore *restore)
+{
+    struct nl *host = &restore->mover->host;
+    const struct link *was = &restore->mover->record.link;
+    struct link *now = restore->now;
+
+    for (size_t i = 0; i < now->altname_count; i++)
+        if (!link_has_altname(was, now->altnames[i]))
+            note(restore, link_altname(host, now->ifindex, now->altnames[i], false),
+                 "take an altname off", now->altnames[i]);
+    if (strcmp(now->name, was->name) != 0) {
+        if (now->flags & IFF_UP) /* older kernels rename no link that is up */
+            link_set_flags(host, now->ifindex, 0, IFF_UP);
+        int rc = link_rename(host, now->ifindex, was->name);
+        note(restore, rc, "give the link its name back", was->name);
+        if (rc == 0)
+            memcpy(now->name, was->name, sizeof now->name);
+    }
+    for (size_t i = 0; i < was->altname_count; i++)
+        if (!link_has_altname(now, was->altnames[i]))
+            note(restore, link_altname(host, now->ifindex, was->altnames[i], true),
+                 "give the link its altname back", was->altnames[i]);
+}
+
+static void restore_attributes(struct restore *restore)
+{
+    static struct request request;
+    struct nl *host = &restore->mover->host;
+    const struct link *was = &restore->mover->record.link, *now = restore->now;
+    const struct ifinfomsg info = {.ifi_index = now->ifindex,
+                                   .ifi_flags = was->flags & SET_FLAGS,
+                                   .ifi_change = (was->flags ^ now->flags) & SET_FLAGS};
+    bool mac = was->mac.length > 0 && !mac_equal(&was->mac, &now->mac);
+
+    if (mac && now->flags & IFF_UP) /* not every driver changes it while up */
+        note(restore, link_set_flags(host, now->ifindex, 0, IFF_UP), "set the link down", "");
+    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
+    size_t empty = request.head.nlmsg_len;
+    if (mac)
+        nl_put(&request, IFLA_ADDRESS, was->mac.bytes, was->mac.length);
+    if (was->mtu != now->mtu)
+        nl_put_u32(&request, IFLA_MTU, was->mtu);
+    if (was->txqlen != now->txqlen)
+        nl_put_u32(&request, IFLA_TXQLEN, was->txqlen);
+    if (was->group != now->group)
+        nl_put_u32(&request, IFLA_GROUP, was->group);
+    if (strcmp(was->alias, now->alias) != 0)
+        nl_put(&request, IFLA_IFALIAS, was->alias, strlen(was->alias));
+    if (request.head.nlmsg_len == empty && info.ifi_change == 0)
+        return;
+    note(restore, nl_call(host, &request),
+         "give the link its MAC, MTU, queue length, group, "
+         "alias and flags back",
+         "");
+}
+
+static void reread(struct restore *restore)
+{
+    int rc = link_get(&restore->mover->host, restore->now->ifindex, NULL, restore->now);
+
+    note(restore, rc, "read the link again", "");
+}
+
+static void restore_sysctls(struct restore *restore)
+{
+    char what[PATH_SIZE];
+    struct text why;
+
+    text_init(&why, what, sizeof what);
+    restore->mover->host.why[0] = '\0';
+    int rc = sysctls_restore(&restore->mover->record, restore->now, &why);
+    note(restore, rc, "give the link its settings back", what);
+}
+
+static void restore_token(struct restore *restore)
+{
+    static struct request request;
+    const struct link *was = &restore->mover->record.link, *now = restore->now;
+    const struct ifinfomsg info = {.ifi_index = now->ifindex};
+
+    if (memcmp(was->token, now->token, sizeof was->token) == 0)
+        return;
+    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
+    size_t spec = nl_nest(&request, IFLA_AF_SPEC);
+    size_t v6 = nl_nest(&request, AF_INET6);
+    nl_put(&request, IFLA_INET6_TOKEN, was->token, sizeof was->token);
+    nl_end_nest(&request, v6);
+    nl_end_nest(&request, spec);
+    note(restore, nl_call(&restore->mover->host, &request), "give the link its token back", "");
+}
+
+static void restore_things(struct restore *restore, enum thing thing, const struct list *wanted,
+                           const char *step)
+{
+    const struct record *record = &restore->mover->record;
+    char what[160];
+    struct text text;
+    struct item culprit;
+
+    int rc = messages_restore(&restore->mover->host, thing, wanted, record->link.ifindex,
+                              restore->now->ifindex, elapsed_since(record->recorded), &culprit);
+    text_init(&text, what, sizeof what);
+    if (rc < 0 && culprit.data != NULL)
+        message_describe(thing, culprit, &text);
+    note(restore, rc, step, what);
+}
+
+static void restore_up(struct restore *restore)
+{
+    struct nl *host = &restore->mover->host;
+    uint32_t wanted = restore->mover->record.link.flags & IFF_UP;
+
+    if ((restore->now->flags & IFF_UP) != wanted)
+        note(restore, link_set_flags(host, restore->now->ifindex, wanted, IFF_UP),
+             wanted ? "set the link up" : "set the link down", "");
+}
+
+/*
+ * The order matters: settings before addresses (disable_ipv6), addresses before up
+ * (so that the kernel makes no link-local one with duplicate detection of its own),
+ * and again what up changes: settings (the IPv6 MTU), addresses that it made.
+ */
+static int restore_all(struct mover *mover, struct link *now)
+{
+    struct restore restore = {mover, now, 0};
+    const struct record *record = &mover->record;
+
+    restore_names(&restore);
+    restore_attributes(&restore);
+    reread(&restore);
+    restore_sysctls(&restore);
+    restore_things(&restore, ADDRESS, &record->addresses, "give the link its addresses back");
+    if ((now->flags ^ record->link.flags) & IFF_UP) {
+        restore_up(&restore);
+        reread(&restore);
+        restore_sysctls(&restore);
+        restore_things(&restore, ADDRESS, &record->addresses, "give the link its addresses back");
+    }
+    restore_token(&restore);
+    restore_things(&restore, NEIGHBOUR, &record->neighbours, "give the link its neighbours back");
+    restore_things(&restore, NEXTHOP, &record->nexthops, "give the link its nexthops back");
+    restore_things(&restore, ROUTE, &record->routes, "give the link its routes back");
+    return restore.rc;
+}
+
+/* ------------------------------------------------------------------- all of it */
+
+static void keep_error(struct mover *mover, enum phase phase)
+{
+    struct span line = {mover->error.data, mover->error.length};
+
+    mover->record.phase = phase;
+    if (span_copy(line, mover->record.error, sizeof mover->record.error) < 0)
+        mover->record.error[0] = '\0';
+    write_record(mover);
+}
+
+int bring_home(struct mover *mover)
+{
+    struct record *record = &mover->record;
+    static struct link link;
+
+    if (record->phase != PHASE_ATTACHING && record->phase != PHASE_RETURNING) {
+        record->phase = PHASE_RETURNING;
+        /* Full or read-only: then the link comes home without a note of it. */
+        record_write(mover->options->run_dir, record);
+    }
+    int rc = fetch(mover, &link);
+    if (rc == -ENODEV || rc == -EEXIST) {
+        fail(mover, -ENODEV, "bring the link home",
+             "it is neither in the pod's network namespace nor on the host");
+        keep_error(mover, PHASE_LOST);
+        pin_unmount(record->pin);
+        return -ENODEV;
+    }
+    if (rc < 0) {
+        fail(mover, rc, "bring the link home", NULL);
+        keep_error(mover, record->phase);
+        return rc;
+    }
+    rc = restore_all(mover, &link);
+    int unpinned = pin_unmount(record->pin);
+    if (unpinned < 0)
+        fail(mover, unpinned, "unmount the pin", NULL);
+    if (rc < 0) {
+        keep_error(mover, PHASE_STRANDED);
+        return rc;
+    }
+    rc = record_remove(mover->options->run_dir, record->device);
+    if (rc < 0)
+        return fail(mover, rc, "remove the record", NULL);
+    record->phase = PHASE_NONE;
+    if (unpinned == 0)
+        forget_error(mover);
+    return unpinned;
+}

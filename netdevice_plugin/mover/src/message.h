@@ -1,0 +1,63 @@
+#ifndef NDM_MESSAGE_H
+#define NDM_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "list.h"
+#include "netlink.h"
+#include "text.h"
+
+/*
+ * What hangs on a link and is lost when it moves. Kept as the kernel's own
+ * messages, less what is state and not setting, so that whatever a later kernel
+ * adds to an address or a route is brought home too.
+ */
+enum thing { ADDRESS, ROUTE, NEXTHOP, NEIGHBOUR };
+
+/* Whether all messages of a list are long enough to be of that sort; a record may say anything. */
+bool messages_valid(enum thing thing, const struct list *list);
+
+/* Dumps all things of one sort on a link into `out`, in the order that they are to be added. */
+int messages_capture(struct nl *nl, enum thing thing, int ifindex, struct list *out);
+
+/* The nexthop groups that hold one of the nexthops in `list` go behind them. */
+int messages_capture_groups(struct nl *nl, struct list *list);
+
+/*
+ * Whether two messages set the same; ifindex `one_index` in the first means what
+ * `other_index` means in the second.
+ */
+bool messages_equal(enum thing thing, struct item one, int one_index, struct item other,
+                    int other_index);
+
+enum change { ADD, REPLACE, REMOVE };
+
+/*
+ * Repeats a message on the link that is `to` now and was `from` then; `elapsed`
+ * seconds have passed since. -ETIME: its lifetime is over.
+ */
+int message_send(struct nl *nl, enum thing thing, enum change change, struct item message, int from,
+                 int to, uint64_t elapsed);
+
+/*
+ * Makes what is on the link equal to `wanted`: takes off what is not in it, adds
+ * what is missing. Routes are tried until the gateways of all that can be reached
+ * are. 0, or the first error, with the message that it belongs to in *culprit;
+ * everything else is done all the same.
+ */
+int messages_restore(struct nl *nl, enum thing thing, const struct list *wanted, int from, int to,
+                     uint64_t elapsed, struct item *culprit);
+
+/* IPv6 addresses that are added are usable at once: they were checked for duplicates before. */
+int address_add(struct nl *nl, struct item message, int from, int to, uint64_t elapsed);
+
+/* "10.0.0.0/8 via 192.0.2.1 table 100": for people. */
+void message_describe(enum thing thing, struct item message, struct text *out);
+
+/* A unicast default route, in whatever table. */
+bool route_is_default(struct item message);
+/* One that a pod can use: of the main table, by this link alone, made by no kernel and no RA. */
+bool route_is_for_pod(struct item message);
+
+#endif

@@ -1,0 +1,62 @@
+#ifndef NDM_MOVER_H
+#define NDM_MOVER_H
+
+#include "args.h"
+#include "files.h"
+#include "netlink.h"
+#include "ocistate.h"
+#include "record.h"
+#include "text.h"
+
+/* One run: what was asked for, the namespace that we serve, and the device's record. */
+struct mover {
+    const struct options *options;
+    struct oci_state state; /* of attach and detach */
+    int own;                /* our network namespace, which is the host's */
+    struct nl host;
+    int lock;
+    struct record record; /* phase PHASE_NONE: the device is at home */
+    struct text error;    /* the first failure, without the device: "STEP: REASON" */
+    char error_text[RECORD_ERROR_SIZE];
+};
+
+/* Exit codes, docs/reference/mover.md. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_HELD = 3, EXIT_LOST = 4 };
+
+/*
+ * Notes what failed, unless something did before, and returns `rc`. The reason is
+ * `reason` if given, else what `rc` stands for with the kernel's own words, if any.
+ */
+int fail(struct mover *mover, int rc, const char *step, const char *reason);
+int fail_netlink(struct mover *mover, int rc, const char *step, const struct nl *nl);
+
+/* Removes errors/DEVICE: the device was lent, or brought home, without an error. */
+void forget_error(const struct mover *mover);
+/* Fails with -EBUSY and the names of the holders that are alive. */
+int fail_held(struct mover *mover);
+
+/* Takes the device's lock; -ETIMEDOUT when another mover works on it for too long. */
+int lock_device(struct mover *mover);
+void unlock_device(struct mover *mover);
+
+/* Reads the device's record; no record is PHASE_NONE, not a failure. */
+int read_record(struct mover *mover);
+int write_record(struct mover *mover);
+
+/*
+ * Brings the device of the record home, wherever it is, and makes it what it was;
+ * then drops pin and record. -ENODEV: it is nowhere to be found; the record says
+ * lost. -EUCLEAN: it is home, but not all could be restored; the record says
+ * stranded. Does nothing that is done already, so it mends what any kill left.
+ */
+int bring_home(struct mover *mover);
+
+/* The three commands; they return exit codes. */
+int attach(struct mover *mover);
+int detach(struct mover *mover);
+int reclaim(struct mover *mover);
+
+/* Holders whose process has ended are taken out of the record, but for `keep`. */
+void drop_dead_holders(struct mover *mover, const char *keep);
+
+#endif

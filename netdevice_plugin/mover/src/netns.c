@@ -1,0 +1,205 @@
+/* Network namespaces, the pins that keep them, and the processes in them. */
+
+#define _GNU_SOURCE /* setns, memrchr */
+
+#include "netns.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "record.h"
+#include "steps.h"
+#include "text.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+static void proc_path(char out[PATH_SIZE], int pid, const char *file)
+{
+    struct text text;
+
+    text_init(&text, out, PATH_SIZE);
+    text_put(&text, "/proc/");
+    text_put_unsigned(&text, (uint64_t)pid);
+    text_put_char(&text, '/');
+    text_put(&text, file);
+}
+
+static int open_read(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
+int netns_own(void)
+{
+    return open_read("/proc/self/ns/net");
+}
+
+int netns_of_process(int pid)
+{
+    char path[PATH_SIZE];
+
+    proc_path(path, pid, "ns/net");
+    return open_read(path);
+}
+
+int netns_identity(int netns, uint64_t *device, uint64_t *inode)
+{
+    struct stat found;
+
+    if (fstat(netns, &found) < 0)
+        return -errno;
+    *device = found.st_dev;
+    *inode = found.st_ino;
+    return 0;
+}
+
+/* Keeps `netns` if it is the one that is looked for, closes it otherwise. */
+static int only_if(int netns, uint64_t device, uint64_t inode)
+{
+    uint64_t found_device, found_inode;
+
+    if (netns < 0)
+        return netns;
+    if (netns_identity(netns, &found_device, &found_inode) == 0 && found_device == device &&
+        found_inode == inode)
+        return netns;
+    close(netns);
+    return -ENOENT;
+}
+
+int netns_search(uint64_t device, uint64_t inode)
+{
+    int found = -ENOENT;
+    DIR *proc = opendir("/proc");
+
+    if (proc == NULL)
+        return -errno;
+    for (struct dirent *entry; found < 0 && (entry = readdir(proc)) != NULL;) {
+        uint64_t pid;
+        if (parse_unsigned(span_of(entry->d_name), INT32_MAX, &pid) == 0)
+            found = only_if(netns_of_process((int)pid), device, inode);
+    }
+    closedir(proc);
+    return found < 0 ? -ENOENT : found;
+}
+
+int netns_within(int netns, int own, int (*work)(void *arg), void *arg)
+{
+    if (setns(netns, CLONE_NEWNET) < 0)
+        return -errno;
+    int rc = work(arg);
+    if (setns(own, CLONE_NEWNET) < 0)
+        _exit(1);
+    return rc;
+}
+
+static int open_socket(void *nl)
+{
+    return nl_open(nl);
+}
+
+int netns_open_socket(int netns, int own, struct nl *nl)
+{
+    return netns_within(netns, own, open_socket, nl);
+}
+
+int pin_mount(const char *path, int netns)
+{
+    char source[PATH_SIZE];
+    struct text text;
+
+    int rc = pin_unmount(path); /* one whose record is gone pins nothing that is ours */
+    if (rc < 0)
+        return rc;
+    step("make the pin's file");
+    int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0444);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    text_init(&text, source, sizeof source);
+    text_put(&text, "/proc/self/fd/");
+    text_put_unsigned(&text, (uint64_t)netns);
+    step("mount the pin");
+    rc = mount(source, path, NULL, MS_BIND, NULL) < 0 ? -errno : 0;
+    step("pin mounted");
+    return rc;
+}
+
+int pin_unmount(const char *path)
+{
+    step("unmount the pin");
+    /* EINVAL: a file that is no mount point. More than one can lie on top of another. */
+    while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+        ;
+    if (errno != EINVAL && errno != ENOENT)
+        return -errno;
+    return remove_file(path);
+}
+
+int pin_open(const char *path, uint64_t device, uint64_t inode)
+{
+    return only_if(open_read(path), device, inode);
+}
+
+/* /proc/PID/stat: "PID (comm) S ppid ...": comm may hold anything, so count from its end. */
+int process_start(int pid, uint64_t *start)
+{
+    char path[PATH_SIZE], stat[1024];
+
+    if (pid <= 0)
+        return -ESRCH;
+    proc_path(path, pid, "stat");
+    ssize_t size = read_file(path, stat, sizeof stat);
+    if (size < 0)
+        return -ESRCH;
+    const char *end = memrchr(stat, ')', (size_t)size);
+    if (end == NULL || (size_t)(stat + size - end) < 4)
+        return -EPROTO;
+    struct span rest = {end + 2, (size_t)(stat + size - end) - 2};
+    if (rest.data[0] == 'Z' || rest.data[0] == 'X')
+        return -ESRCH;
+    for (int field = 3; field < 22; field++)
+        span_cut(&rest, ' ', NULL);
+    return parse_unsigned(span_cut(&rest, ' ', NULL), UINT64_MAX, start);
+}
+
+bool process_is(int pid, uint64_t start)
+{
+    uint64_t found;
+
+    return process_start(pid, &found) == 0 && found == start;
+}
+
+int process_wait(const int *pids, size_t count, int milliseconds)
+{
+    struct pollfd polled[RECORD_HOLDERS];
+    nfds_t opened = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < count && i < RECORD_HOLDERS; i++) {
+        int fd = (int)syscall(SYS_pidfd_open, pids[i], 0);
+        if (fd < 0 && errno == ESRCH)
+            goto done; /* ended already */
+        if (fd >= 0)
+            polled[opened++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
+    rc = poll(polled, opened, milliseconds);
+    rc = rc < 0 ? -errno : rc == 0 ? -ETIMEDOUT : 0;
+done:
+    while (opened > 0)
+        close(polled[--opened].fd);
+    return rc;
+}

@@ -1,0 +1,92 @@
+/* Ending a loan: a container that ends, and an operator who takes a device back. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "mover.h"
+#include "netns.h"
+
+void drop_dead_holders(struct mover *mover, const char *keep)
+{
+    struct record *record = &mover->record;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < record->holder_count; i++) {
+        const struct holder *holder = &record->holders[i];
+        if (strcmp(holder->id, keep) == 0 || process_is(holder->pid, holder->start))
+            record->holders[kept++] = *holder;
+    }
+    record->holder_count = kept;
+}
+
+/* Takes one container out of the record; false: it was not in it. */
+static bool drop_holder(struct record *record, const char *id)
+{
+    for (size_t i = 0; i < record->holder_count; i++) {
+        if (strcmp(record->holders[i].id, id) != 0)
+            continue;
+        record->holder_count--;
+        memmove(&record->holders[i], &record->holders[i + 1],
+                (record->holder_count - i) * sizeof record->holders[0]);
+        return true;
+    }
+    return false;
+}
+
+/*
+ * Does something only for a container that holds the device: a runtime may call an
+ * old container's poststop long after the next one has taken the link. The link
+ * goes home with the last holder that is alive.
+ */
+static int let_go(struct mover *mover)
+{
+    struct record *record = &mover->record;
+
+    if (record->phase == PHASE_NONE || !drop_holder(record, mover->state.id))
+        return 0;
+    drop_dead_holders(mover, "");
+    if (record->phase == PHASE_ATTACHED && record->holder_count > 0)
+        return write_record(mover);
+    return bring_home(mover);
+}
+
+int detach(struct mover *mover)
+{
+    int rc = lock_device(mover);
+
+    if (rc == 0)
+        rc = read_record(mover);
+    if (rc == 0)
+        let_go(mover);
+    return EXIT_DONE; /* a poststop hook that fails keeps runtimes from cleaning up */
+}
+
+int reclaim(struct mover *mover)
+{
+    struct record *record = &mover->record;
+    const struct options *options = mover->options;
+
+    int rc = lock_device(mover);
+    if (rc == 0)
+        rc = read_record(mover);
+    if (rc < 0)
+        return EXIT_FAILED;
+    if (record->phase == PHASE_NONE)
+        return EXIT_DONE;
+    bool forgotten =
+        options->forget && (record->phase == PHASE_LOST || record->phase == PHASE_STRANDED);
+    if (record->phase == PHASE_ATTACHED && !options->force) {
+        drop_dead_holders(mover, "");
+        if (record->holder_count > 0) {
+            fail_held(mover);
+            return EXIT_HELD;
+        }
+    }
+    rc = bring_home(mover);
+    if (rc < 0 && forgotten && record_remove(options->run_dir, record->device) == 0) {
+        text_init(&mover->error, mover->error_text, sizeof mover->error_text);
+        forget_error(mover);
+        return EXIT_DONE;
+    }
+    return rc == 0 ? EXIT_DONE : rc == -ENODEV ? EXIT_LOST : EXIT_FAILED;
+}

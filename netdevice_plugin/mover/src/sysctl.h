@@ -1,0 +1,28 @@
+#ifndef NDM_SYSCTL_H
+#define NDM_SYSCTL_H
+
+#include "link.h"
+#include "record.h"
+#include "text.h"
+
+/*
+ * Per-link settings under /proc/sys/net, of the namespace that the caller is in.
+ *
+ * Most come with the link itself (struct link, conf4 and conf6: one message instead
+ * of a hundred files); what does not is read from its file.
+ */
+
+/* Reads the settings that a link message does not carry. */
+int sysctls_capture(const char *link, struct record *out);
+
+/*
+ * Writes each setting of the record that differs on the link as it is now. 0, or the
+ * first error, and what it was about in `why`; the others are written all the same.
+ */
+int sysctls_restore(const struct record *record, const struct link *now, struct text *why);
+
+/* Whether IPv6 is switched off on the link, and switching it on. */
+bool ipv6_is_disabled(const struct link *link);
+int ipv6_enable(const char *link);
+
+#endif
