@@ -192,7 +192,7 @@ def parse(data: bytes, path: Path) -> Attachment:
         link=_host_link(record),
         netns=_netns(record),
         pin=record.text("pin"),
-        holders=tuple(_holder(record, line, text) for line, text in record.every("holder")),
+        holders=tuple(_holder(record, line, value) for line, value in record.every("holder")),
         recorded=record.number("recorded", _U64),
         pod_name=record.link_name("pod.name"),
         pod_ifindex=record.ifindex("pod.ifindex"),
@@ -210,7 +210,7 @@ class _Record:
 
     def __init__(self, data: bytes, path: Path) -> None:
         self.path = path
-        self.lines: dict[str, list[tuple[int, str]]] = {}
+        self.lines: dict[str, list[tuple[int, bytes]]] = {}
         if len(data) > MAX_SIZE:
             raise _problem(path, f"is larger than {MAX_SIZE} bytes")
         lines = data.split(b"\n")
@@ -233,17 +233,19 @@ class _Record:
             raise _problem(f"{self.path}:{number}", "is not key=value")
         if _UNESCAPED.search(value):
             raise _problem(f"{self.path}:{number}", "holds a control byte or a bare backslash")
-        value = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), value)
-        found = self.lines.setdefault(key.decode("utf-8", "replace"), [])
-        found.append((number, value.decode("utf-8", "surrogateescape")))
+        self.lines.setdefault(key.decode("utf-8", "replace"), []).append((number, value))
 
     def error(self, key: str, what: str, line: int | None = None) -> AttachmentError:
         if line is None and key in self.lines:
             line = self.lines[key][-1][0]
         return _problem(f"{self.path}:{line}" if line else f"{self.path}", f"{key}: {what}")
 
-    def every(self, key: str) -> list[tuple[int, str]]:
+    def every(self, key: str) -> list[tuple[int, bytes]]:
+        """List the values of a key as they are written, with their lines."""
         return self.lines.get(key, [])
+
+    def every_text(self, key: str) -> tuple[str, ...]:
+        return tuple(_unescape(value) for _, value in self.every(key))
 
     def text(self, key: str, *, required: bool = False) -> str:
         found = self.every(key)
@@ -251,7 +253,7 @@ class _Record:
             raise self.error(key, "given more than once")
         if required and not (found and found[0][1]):
             raise self.error(key, "is missing")
-        return found[0][1] if found else ""
+        return _unescape(found[0][1]) if found else ""
 
     def link_name(self, key: str, *, required: bool = False) -> str:
         name = self.text(key, required=required)
@@ -268,10 +270,7 @@ class _Record:
         return int(text)
 
     def ifindex(self, key: str) -> int | None:
-        number = self.number(key, _U31)
-        if number == 0:
-            raise self.error(key, "0 is no ifindex")
-        return number
+        return self.number(key, _U31) or None  # 0 is for one that is not known
 
     def hex(self, key: str) -> bytes:
         self.text(key)
@@ -279,7 +278,8 @@ class _Record:
 
     def every_hex(self, key: str) -> tuple[bytes, ...]:
         found = []
-        for line, text in self.every(key):
+        for line, value in self.every(key):
+            text = _unescape(value)
             if not _HEX.fullmatch(text):
                 raise self.error(key, f"{text[:40]!r} is not hex", line)
             found.append(bytes.fromhex(text))
@@ -304,27 +304,32 @@ def _netns(record: _Record) -> tuple[int, int] | None:
     return int(device), int(inode)
 
 
-def _holder(record: _Record, line: int, text: str) -> Holder:
-    fields = text.split(" ")
+def _holder(record: _Record, line: int, value: bytes) -> Holder:
+    # Spaces, slashes and a lone dash inside of a field are escaped: split first.
+    fields = value.split(b" ")
     if len(fields) != 7 or not all(fields):
-        raise record.error("holder", f"{text[:80]!r} does not have seven fields", line)
-    container, pid, start_time, since, pod, uid, container_name = (
-        "" if field == "-" else field for field in fields
-    )
+        text = value[:80].decode("utf-8", "replace")
+        raise record.error("holder", f"{text!r} does not have seven fields", line)
+    first, _, last = fields.pop(4).rpartition(b"/")
+    words = [_word(field) for field in (*fields, first, last)]
+    container, pid, start_time, since, uid, container_name, namespace, pod = words
     for number in (pid, start_time, since):
         if number and (not _NUMBER.fullmatch(number) or int(number) > _U64):
             raise record.error("holder", f"{number[:40]!r} is not a number", line)
-    namespace, _, name = pod.rpartition("/")
     return Holder(
         container=container,
         pid=int(pid) if pid else None,
         start_time=int(start_time) if start_time else None,
         since=int(since) if since else None,
-        namespace="" if namespace == "-" else namespace,
-        pod="" if name == "-" else name,
+        namespace=namespace,
+        pod=pod,
         pod_uid=uid,
         container_name=container_name,
     )
+
+
+def _word(field: bytes) -> str:
+    return "" if field == b"-" else _unescape(field)
 
 
 def _identity(record: _Record) -> Identity:
@@ -354,13 +359,18 @@ def _host_link(record: _Record) -> HostLink:
         group=record.number("link.group", _U32),
         flags=record.number("link.flags", _U32) or 0,
         alias=record.text("link.alias"),
-        altnames=tuple(text for _, text in record.every("link.altname")),
+        altnames=record.every_text("link.altname"),
         conf4=record.hex("link.conf4"),
         conf6=record.hex("link.conf6"),
         token=record.text("link.token"),
         secret=record.text("link.secret"),
-        sysctls=tuple(text for _, text in record.every("link.sysctl")),
+        sysctls=record.every_text("link.sysctl"),
     )
+
+
+def _unescape(value: bytes) -> str:
+    plain = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), value)
+    return plain.decode("utf-8", "surrogateescape")
 
 
 def _device_files(directory: Path) -> Iterator[Path]:

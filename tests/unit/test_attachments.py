@@ -27,12 +27,19 @@ def escape(value: str) -> bytes:
     return out
 
 
-def holder_line(holder: Holder) -> str:
-    pod = f"{holder.namespace or '-'}/{holder.pod or '-'}"
+def word(text: str) -> bytes:
+    """Write one of a holder's words: what would end it, or mean nothing, is escaped too."""
+    if text in ("", "-"):
+        return rb"\x2d" if text else b"-"
+    return escape(text).replace(b" ", rb"\x20").replace(b"/", rb"\x2f")
+
+
+def holder_line(holder: Holder) -> bytes:
     numbers = (holder.pid, holder.start_time, holder.since)
-    pid, start, since = ("-" if number is None else str(number) for number in numbers)
-    last = (holder.pod_uid or "-", holder.container_name or "-")
-    return " ".join((holder.container or "-", pid, start, since, pod, *last))
+    texts = ("" if number is None else str(number) for number in numbers)
+    pod = word(holder.namespace) + b"/" + word(holder.pod)
+    first, last = (holder.container, *texts), (holder.pod_uid, holder.container_name)
+    return b" ".join((*map(word, first), pod, *map(word, last)))
 
 
 def link_lines(link: HostLink) -> list[tuple[str, object]]:
@@ -66,7 +73,6 @@ def encode(attachment: Attachment) -> bytes:
         ("phase", attachment.phase.value),
         ("netns", netns and f"{netns[0]}:{netns[1]}"),
         ("pin", attachment.pin),
-        *(("holder", holder_line(holder)) for holder in attachment.holders),
         ("recorded", attachment.recorded),
         ("pod.name", attachment.pod_name),
         ("pod.ifindex", attachment.pod_ifindex),
@@ -87,6 +93,8 @@ def encode(attachment: Attachment) -> bytes:
         if value is not None and value not in ("", b""):
             text = value.hex() if isinstance(value, bytes) else str(value)
             out += key.encode() + b"=" + escape(text) + b"\n"
+    for holder in attachment.holders:
+        out += b"holder=" + holder_line(holder) + b"\n"
     return out
 
 
@@ -94,22 +102,20 @@ def numbers(bits: int, least: int = 0) -> st.SearchStrategy[int]:
     return st.integers(least, 2**bits - 1)
 
 
-words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1).filter(
-    lambda word: word != "-" and "/" not in word
-)
 names = st.text("abcdXYZ019._:-é", max_size=7)
 texts = st.binary(max_size=30).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 blobs = st.binary(min_size=1, max_size=40)
+words = st.sampled_from(("-", "/", "a b", "abc", "\\", "\n")) | texts
 holders = st.builds(
     Holder,
-    container=words,
+    container=words.filter(bool),
     pid=st.none() | numbers(31),
     start_time=st.none() | numbers(64),
     since=st.none() | numbers(40),
-    namespace=st.just("") | words,
-    pod=st.just("") | words,
-    pod_uid=st.just("") | words,
-    container_name=st.just("") | words,
+    namespace=words,
+    pod=words,
+    pod_uid=words,
+    container_name=words,
 )
 links = st.builds(
     HostLink,
@@ -194,7 +200,7 @@ def test_unknown_keys_are_ignored_even_twice() -> None:
         pytest.param(MINIMAL.replace(b"phase=attached\n", b""), "eth1: phase: is miss", id="none"),
         pytest.param(MINIMAL.replace(b"me=eth1", b"me="), ":4: link.name: is missing", id="name"),
         pytest.param(MINIMAL.replace(b"me=eth1", b"me=a/b"), ":4: link.name: 'a/b'", id="slash"),
-        pytest.param(MINIMAL.replace(b"=7", b"=0"), ":5: link.ifindex: 0", id="ifindex-0"),
+        pytest.param(MINIMAL.replace(b"=7", b"=0"), ":5: link.ifindex: is missing", id="ifindex-0"),
         pytest.param(MINIMAL.replace(b"=7", b"=-7"), ":5: link.ifindex: '-7'", id="negative"),
         pytest.param(MINIMAL.replace(b"=7", b"=4294967296"), "not a number from", id="range"),
         pytest.param(MINIMAL.replace(b"=7", b"=" + b"9" * 9999), "not a number", id="huge"),
@@ -214,6 +220,11 @@ def test_what_is_wrong_is_named_with_its_line(data: bytes, message: str) -> None
     assert message in str(caught.value)
     assert len(str(caught.value)) < 250
     assert caught.value.hint
+
+
+def test_the_mover_writes_zero_for_an_index_that_it_does_not_know() -> None:
+    record = attachments.parse(MINIMAL + b"pod.ifindex=0\nspec.ifindex=0\n", PATH)
+    assert (record.pod_ifindex, record.spec.ifindex) == (None, None)
 
 
 def test_a_holder_may_say_a_dash_for_all_that_is_unknown() -> None:
