@@ -90,16 +90,19 @@ def link(
     routes: Mapping[int, tuple[Route, ...]],
 ) -> Link:
     """Decode an RTM_NEWLINK; addresses and routes are those of all links, by ifindex."""
-    _, kind, ifindex, flags, _ = _header(_IFINFO, body, "link")
+    _, hardware, ifindex, flags, _ = _header(_IFINFO, body, "link")
     found = wire.attributes(body, _IFINFO.size)
     get = found.get
+    info = wire.attributes(get(18, b""))  # IFLA_LINKINFO
+    kind = wire.text(info.get(1, b""))
     elsewhere = wire.u32(found, 37)  # IFLA_LINK_NETNSID
+    lower = wire.u32(found, 5) or _vxlan_lower(kind, info)
     interface = Interface(
         ifindex=ifindex,
         name=wire.text(get(3, b"")),
         altnames=_altnames(get(52, b"")),
-        kind=_kind(get(18, b"")),
-        link_type=link_type(kind),
+        kind=kind,
+        link_type=link_type(hardware),
         mac=mac(get(1, b"")),
         permanent_mac=mac(get(54, b"")),
         mtu=wire.u32(found, 4) or 0,
@@ -112,7 +115,7 @@ def link(
         addresses=addresses.get(ifindex, ()),
         routes=routes.get(ifindex, ()),
         master=wire.u32(found, 10) or None,
-        lower=(wire.u32(found, 5) or None) if elsewhere is None else None,
+        lower=lower if elsewhere is None else None,
         peer_netnsid=elsewhere,
     )
     return Link(interface, wire.text(get(57, b"")), wire.text(get(56, b"")))
@@ -306,8 +309,11 @@ def _altnames(nest: bytes) -> tuple[str, ...]:
     return tuple(wire.text(value) for kind, value in wire.each_attribute(nest) if kind == 53)
 
 
-def _kind(nest: bytes) -> str:
-    return wire.text(wire.attributes(nest).get(1, b"")) if nest else ""
+def _vxlan_lower(kind: str, info: Mapping[int, bytes]) -> int | None:
+    """The link that a tunnel was bound to. All kinds say so in IFLA_LINK but this one."""
+    if kind != "vxlan":
+        return None
+    return wire.u32(wire.attributes(info.get(2, b"")), 3) or None  # IFLA_VXLAN_LINK
 
 
 def _operstate(value: bytes) -> str:

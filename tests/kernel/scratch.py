@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import json
 import os
 import pathlib
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+_CLONE_NEWNET = 0x40000000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +46,18 @@ class Netns:
         if check and result.returncode:
             raise AssertionError(f"{command}: {result.returncode}\n{result.stdout}{result.stderr}")
         return result
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Call a function in the namespace, in a thread of its own that ends with it."""
+        with ThreadPoolExecutor(1, initializer=self._enter) as thread:
+            return thread.submit(function).result()
+
+    def _enter(self) -> None:
+        """Move this thread, for good, into the namespace; os.setns came with Python 3.12."""
+        with self.path.open() as file:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.setns(file.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(self.path))
 
     def ip(self, *args: str) -> str:
         """Run ip(8) there."""
