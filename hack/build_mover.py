@@ -38,7 +38,6 @@ RELEASE = (
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),  # 15 KB for C++ exceptions
     *("-fstack-protector-strong", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
     *("-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack", "-Wl,--build-id=none"),
-    "-ffile-prefix-map=.=netdevice-mover",
 )
 SANITIZED = (
     *COMMON,
