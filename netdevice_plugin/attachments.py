@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import enum
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 _UNESCAPED = re.compile(rb"[\x00-\x1f\x7f]|\\(?!x[0-9a-fA-F]{2})")
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _HEX = re.compile(r"([0-9a-fA-F]{2})*")
-_U31, _U32, _U64 = 2**31 - 1, 2**32 - 1, 2**64 - 1
+_U32, _U64 = 2**32 - 1, 2**64 - 1
 
 
 class Phase(enum.Enum):
@@ -106,7 +107,7 @@ class Attachment:
     error: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
     """The last failure of a device's mover; some runtimes hide what a hook prints."""
 
@@ -146,10 +147,9 @@ def errors(run_dir: Path) -> tuple[Failure, ...]:
         with contextlib.suppress(FileNotFoundError):
             text = _read(path).decode("utf-8", "replace").strip()
             when, _, message = text.partition(" ")
-            if message and _NUMBER.fullmatch(when):
-                failures.append(Failure(device=path.name, when=int(when), message=message))
-            else:
-                failures.append(Failure(device=path.name, message=text))
+            known = bool(message and _NUMBER.fullmatch(when))
+            failure = Failure(path.name, message if known else text, int(when) if known else None)
+            failures.append(failure)
     return tuple(failures)
 
 
@@ -162,13 +162,13 @@ def alive(holder: Holder, proc: Path = Path("/proc")) -> bool:
     if holder.pid is None or holder.start_time is None:
         return False
     try:
-        stat = (proc / str(holder.pid) / "stat").read_bytes()
+        line = (proc / str(holder.pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
     except OSError as error:
         raise AttachmentError(f"cannot see whether process {holder.pid} lives: {error}") from error
     # The second field, the command in parentheses, may itself hold spaces and parentheses.
-    fields = stat[stat.rfind(b")") + 1 :].split()
+    fields = line[line.rfind(b")") + 1 :].split()
     return (
         len(fields) > 19
         and fields[0] not in (b"Z", b"X", b"x")
@@ -238,7 +238,7 @@ class _Record:
     def error(self, key: str, what: str, line: int | None = None) -> AttachmentError:
         if line is None and key in self.lines:
             line = self.lines[key][-1][0]
-        return _problem(f"{self.path}:{line}" if line else f"{self.path}", f"{key}: {what}")
+        return _problem(f"{self.path}:{line}" if line else self.path, f"{key}: {what}")
 
     def every(self, key: str) -> list[tuple[int, bytes]]:
         """List the values of a key as they are written, with their lines."""
@@ -248,12 +248,12 @@ class _Record:
         return tuple(_unescape(value) for _, value in self.every(key))
 
     def text(self, key: str, *, required: bool = False) -> str:
-        found = self.every(key)
+        found = self.every_text(key)
         if len(found) > 1:
             raise self.error(key, "given more than once")
-        if required and not (found and found[0][1]):
+        if required and not (found and found[0]):
             raise self.error(key, "is missing")
-        return _unescape(found[0][1]) if found else ""
+        return found[0] if found else ""
 
     def link_name(self, key: str, *, required: bool = False) -> str:
         name = self.text(key, required=required)
@@ -270,7 +270,7 @@ class _Record:
         return int(text)
 
     def ifindex(self, key: str) -> int | None:
-        return self.number(key, _U31) or None  # 0 is for one that is not known
+        return self.number(key, 2**31 - 1) or None  # 0 is for one that is not known
 
     def hex(self, key: str) -> bytes:
         self.text(key)
@@ -296,12 +296,10 @@ def _phase(record: _Record) -> Phase:
 
 def _netns(record: _Record) -> tuple[int, int] | None:
     text = record.text("netns")
-    if not text:
-        return None
     device, _, inode = text.partition(":")
-    if not (_NUMBER.fullmatch(device) and _NUMBER.fullmatch(inode)):
+    if text and not (_NUMBER.fullmatch(device) and _NUMBER.fullmatch(inode)):
         raise record.error("netns", f"{text[:40]!r} is not <st_dev>:<st_ino>")
-    return int(device), int(inode)
+    return (int(device), int(inode)) if text else None
 
 
 def _holder(record: _Record, line: int, value: bytes) -> Holder:
@@ -311,7 +309,7 @@ def _holder(record: _Record, line: int, value: bytes) -> Holder:
         text = value[:80].decode("utf-8", "replace")
         raise record.error("holder", f"{text!r} does not have seven fields", line)
     first, _, last = fields.pop(4).rpartition(b"/")
-    words = [_word(field) for field in (*fields, first, last)]
+    words = ["" if field == b"-" else _unescape(field) for field in (*fields, first, last)]
     container, pid, start_time, since, uid, container_name, namespace, pod = words
     for number in (pid, start_time, since):
         if number and (not _NUMBER.fullmatch(number) or int(number) > _U64):
@@ -326,10 +324,6 @@ def _holder(record: _Record, line: int, value: bytes) -> Holder:
         pod_uid=uid,
         container_name=container_name,
     )
-
-
-def _word(field: bytes) -> str:
-    return "" if field == b"-" else _unescape(field)
 
 
 def _identity(record: _Record) -> Identity:
@@ -387,8 +381,7 @@ def _device_files(directory: Path) -> Iterator[Path]:
 def _read(path: Path) -> bytes:
     """Read a file, but no more than shows that it is too large; FileNotFoundError passes."""
     try:
-        if not path.is_file():  # a FIFO would block us for ever
-            path.lstat()
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block us for ever
             raise _problem(path, "is not a regular file")
         with path.open("rb") as file:
             return file.read(MAX_SIZE + 1)
