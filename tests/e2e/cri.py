@@ -73,8 +73,13 @@ class Cri:
         request = api.RunPodSandboxRequest(config=config)
         return Pod(self._runtime.RunPodSandbox(request, timeout=CALL).pod_sandbox_id, config)
 
-    def create(self, pod: Pod, device: str = "", command: Sequence[str] = FOREVER) -> str:
-        """Create a container, with a CDI device; this resolves the name, and runs no hook."""
+    def create(
+        self, pod: Pod, device: str = "", command: Sequence[str] = FOREVER, memory: int = 0
+    ) -> str:
+        """Create a container, with a CDI device; this resolves the name, and runs no hook.
+
+        `memory` is a limit in bytes.
+        """
         api = self._api
         config = api.ContainerConfig(
             metadata=api.ContainerMetadata(name=f"c-{uuid.uuid4().hex[:8]}"),
@@ -83,6 +88,8 @@ class Cri:
         )
         if device:
             config.CDI_devices.add(name=device)
+        if memory:
+            config.linux.resources.memory_limit_in_bytes = memory
         options = pod.config.linux.security_context.namespace_options
         config.linux.security_context.namespace_options.CopyFrom(options)
         request = api.CreateContainerRequest(
@@ -149,11 +156,10 @@ class Cri:
         status = self._runtime.PodSandboxStatus(request, timeout=CALL)
         return int(json.loads(status.info["info"])["pid"])
 
-    def state(self, container: str) -> str:
-        """CONTAINER_RUNNING, CONTAINER_EXITED, …"""
+    def reason(self, container: str) -> str:
+        """Why a container has ended: Completed, Error, OOMKilled, …"""
         request = self._api.ContainerStatusRequest(container_id=container)
-        status = self._runtime.ContainerStatus(request, timeout=CALL).status
-        return str(self._api.ContainerState.Name(status.state))
+        return str(self._runtime.ContainerStatus(request, timeout=CALL).status.reason)
 
     def exited(self, container: str) -> None:
         """Return when the runtime has reported the container's end: poststop has run by then."""

@@ -124,22 +124,21 @@ def environment() -> Mapping[str, str]:
 @contextlib.contextmanager
 def node() -> Iterator[Node]:
     """A new node; at the end its processes, mounts, links and cgroups are gone."""
-    spaces = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--propagation=private")
     init = pathlib.Path(__file__).with_name("init.py")
-    command = ("unshare", *spaces, "--", sys.executable, str(init))
+    command = (ROOT / "hack/node.sh", sys.executable, init)
     cgroup = f"ndp-e2e-{os.getpid()}"
     _remove_stale_cgroups()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
-    ) as unshare:
-        assert unshare.stdin is not None
-        assert unshare.stdout is not None
-        assert unshare.stdout.readline() == b"ready\n", "the node did not start"
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n", "the node did not start"
         try:
-            yield Node(unshare.pid, cgroup)
+            yield Node(process.pid, cgroup)
         finally:
-            unshare.stdin.close()
-            unshare.wait(timeout=30)
+            process.stdin.close()
+            process.wait(timeout=30)
             _remove_cgroups(cgroup)
 
 

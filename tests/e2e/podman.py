@@ -21,6 +21,11 @@ class Podman:
     runtime: str  # runc or crun
     image: str = image.NAME
 
+    @property
+    def cgroup(self) -> str:
+        """The option that keeps a container, or a pod, below the node's cgroup."""
+        return f"--cgroup-parent=/{self.node.cgroup}"
+
     def command(self, *args: str) -> tuple[str, ...]:
         """A podman command line."""
         state = (f"--root=/run/lib/{self.runtime}", f"--runroot=/run/{self.runtime}")
@@ -38,9 +43,8 @@ class Podman:
 
     def run_args(self, *options: str, command: tuple[str, ...], network: str = "none") -> list[str]:
         """The arguments of `podman run`; options come before the image."""
-        parent = f"--cgroup-parent=/{self.node.cgroup}"
         networked = (f"--network={network}",) if network else ()
-        return ["run", parent, *_LIMITS, *networked, *options, self.image, *command]
+        return ["run", self.cgroup, *_LIMITS, *networked, *options, self.image, *command]
 
     def run(
         self, *options: str, command: tuple[str, ...], network: str = "none", check: bool = True

@@ -40,6 +40,16 @@ def test_a_killed_container_gives_the_link_back(cri: Cri, lender: Lender, node: 
     lender.returned(link)
 
 
+def test_a_container_that_runs_out_of_memory_gives_the_link_back(cri: Cri, lender: Lender) -> None:
+    link = lender.lend()
+    greedy = ("tail", "/dev/zero")  # looks for the end of a line
+    container = cri.create(cri.run_pod(), lender.device(link), greedy, memory=16 << 20)
+    cri.start(container)
+    cri.exited(container)
+    assert cri.reason(container) == "OOMKilled"
+    lender.returned(link)
+
+
 def test_a_container_restarted_in_a_live_pod_has_the_link_again(cri: Cri, lender: Lender) -> None:
     link = lender.lend()
     pod = cri.run_pod()
@@ -161,14 +171,13 @@ def test_a_container_that_ends_without_containerd_gives_the_link_back_once_it_is
     containerd: Containerd, lender: Lender, node: Node
 ) -> None:
     link = lender.lend()
-    container = containerd.cri.run(containerd.cri.run_pod(), lender.device(link))
-    pid = containerd.cri.pid(container)
+    cri = containerd.cri
+    pid = cri.pid(cri.run(cri.run_pod(), lender.device(link)))
     containerd.kill()
     node.kill(pid)
     assert lender.record(link).exists()
     containerd.start()
     lender.returned(link)
-    assert containerd.cri.state(container) == "CONTAINER_EXITED"
 
 
 def test_containerd_ends_the_container_of_a_killed_shim_and_the_link_comes_home(

@@ -150,7 +150,7 @@ def test_the_containers_of_a_pod_share_the_link_and_the_last_one_returns_it(
     podman: Podman, lender: Lender
 ) -> None:
     link = lender.lend()
-    infra = ("--infra-image", podman.image, "--infra-command", "sleep infinity")
+    infra = (podman.cgroup, "--infra-image", podman.image, "--infra-command", "sleep infinity")
     podman("pod", "create", "--name=pair", "--network=none", *infra)
     in_pod = ("--pod=pair", f"--device={lender.device(link)}")
     first = podman.start(*in_pod, network="")
