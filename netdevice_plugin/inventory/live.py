@@ -1,6 +1,8 @@
 """A live stream of snapshots: whatever changes in the kernel makes a new one.
 
-Never on a timer: a change is told by the kernel, and then all is read again.
+Never on a timer: a change is told by the kernel, and then all is read again. What it
+does not tell (the altnames and alias of a link that is down, as of 6.18) shows with the
+next change of anything.
 """
 
 from __future__ import annotations
