@@ -231,7 +231,7 @@ def _edits(member: Value | None) -> ContainerEdits:
 
 def _env(value: Value) -> str:
     text = value.text()
-    if text.find("=") < 1 and isinstance(value.raw, str):
+    if text.find("=") < 1 and text == value.raw:
         value.problem(f"{quoted(text)} must be NAME=value")
     return text
 

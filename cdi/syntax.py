@@ -18,6 +18,8 @@ from cdi.errors import Problem, SpecError, quoted
 Format = Literal["json", "yaml"]
 Plain: TypeAlias = str | int | float | bool | list["Plain"] | dict[str, "Plain"] | None
 
+_YAML_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
+
 MAX_BYTES = 8 << 20  # room for more than 5,000 devices with two hooks each
 
 
@@ -112,9 +114,8 @@ def _yaml_member(key: str, member: Plain) -> Iterator[str]:
 
 
 def _yaml_key(key: str) -> str:
-    word = key.isascii() and key.isalpha() and len(key) > 3
-    plain = word and key.lower() not in ("null", "true", "false")
-    return key if plain else _yaml_scalar(key)
+    word = key.isascii() and key.isalnum() and key[0].isalpha()
+    return key if word and key.lower() not in _YAML_WORDS else _yaml_scalar(key)
 
 
 def _yaml_scalar(value: Plain) -> str:

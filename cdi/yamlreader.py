@@ -34,10 +34,16 @@ _FLOAT = re.compile(
 _BASES = (2, 16, 8, 10)
 
 
-def parse(text: str, source: str) -> Plain:
+# libyaml is ten times as fast, and not everywhere.
+LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def parse(
+    text: str, source: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader] = LOADER
+) -> Plain:
     """Read the one document of the text; raises SpecError with line and column."""
-    reader = _Reader(text, source)
     try:
+        reader = _Reader(yaml.parse(text, Loader=loader), source)
         return reader.read()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -49,12 +55,11 @@ def parse(text: str, source: str) -> Plain:
 
 
 class _Reader:
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, parsed: Iterator[events.Event], source: str) -> None:
+        self._events = parsed
         self._source = source
         self._nodes = 0
         self._anchors: dict[str, tuple[Plain, int]] = {}
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is not everywhere
-        self._events: Iterator[events.Event] = yaml.parse(text, Loader=loader)
 
     def read(self) -> Plain:
         value: Plain = None
