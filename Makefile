@@ -25,8 +25,7 @@ endif
 
 .PHONY: demo
 demo: $(BASE) $(MOVER)  ## a host link into a real container and back, on this machine (root)
-	hack/setup.sh tools demo
-	hack/demo.sh
+	@hack/demo.sh
 
 .PHONY: bench
 bench: $(DEV) $(MOVER)  ## measure, and print the ratios as a table (root)

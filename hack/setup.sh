@@ -99,7 +99,7 @@ make_venv() {
 # No build isolation: pyproject.toml's requirements, zig among them, are wanted afterwards as well.
 venv() {
     make_venv
-    local pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check
+    local pip=(.venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
         --root-user-action=ignore --constraint hack/constraints.txt)
     local requires
     mapfile -t requires < <(.venv/bin/python -c 'import tomllib

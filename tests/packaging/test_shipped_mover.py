@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pathlib
 import platform
 import shutil
@@ -15,7 +17,9 @@ from tests.packaging import elf
 from tests.packaging.conftest import ROOT, checkout, run
 
 
-def execute(mover: pathlib.Path, *argv: str) -> subprocess.CompletedProcess[str]:
+def execute(
+    mover: pathlib.Path, *argv: str, before: tuple[str, ...] = (), stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run it, with what it takes to run it on this machine."""
     machine = elf.read(mover).machine
     emulator: tuple[str, ...] = ()
@@ -24,8 +28,8 @@ def execute(mover: pathlib.Path, *argv: str) -> subprocess.CompletedProcess[str]
         if path is None:
             pytest.skip(f"no qemu-{machine}-static: install qemu-user-static")
         emulator = (path,)
-    command = [*emulator, str(mover), *argv]
-    return subprocess.run(command, input="", text=True, capture_output=True, check=False)
+    command = [*before, *emulator, str(mover), *argv]
+    return subprocess.run(command, input=stdin, text=True, capture_output=True, check=False)
 
 
 def test_it_says_its_version(shipped: pathlib.Path) -> None:
@@ -62,6 +66,24 @@ def test_a_truncated_state_is_refused_before_anything_is_touched(
     assert result.returncode == 2
     assert result.stderr.startswith("netdevice-mover: eth1: ")
     assert not list(tmp_path.glob("run/attachments/*"))
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_it_reads_the_state_and_asks_the_kernel_for_links(
+    shipped: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    # Further than this QEMU's user mode does not go: it knows no RTM_GETNEXTHOP.
+    state = {"ociVersion": "1.0.2", "id": "c0ffee", "status": "created", "pid": os.getpid()}
+    options = ("--device", "eth1", "--link", "eth1", "--link-mac", "02:00:00:00:00:01")
+    result = execute(
+        shipped,
+        *("attach", *options, "--run-dir", str(tmp_path)),
+        before=("unshare", "--net", "--"),
+        stdin=json.dumps(state | {"bundle": "/"}),
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("netdevice-mover: eth1: find the link on the host: ")
 
 
 def test_the_same_sources_give_the_same_bytes_wherever_they_are(
