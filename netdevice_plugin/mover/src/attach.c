@@ -68,6 +68,63 @@ static int add_holder(struct mover *mover)
     return 0;
 }
 
+/* Live holders other than this container, as process_wait() wants them. */
+static size_t others_alive(const struct record *record, const char *id, int pids[RECORD_HOLDERS])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < record->holder_count; i++)
+        if (strcmp(record->holders[i].id, id) != 0 &&
+            process_is(record->holders[i].pid, record->holders[i].start))
+            pids[count++] = record->holders[i].pid;
+    return count;
+}
+
+static void put_holders(struct text *text, const struct record *record)
+{
+    for (size_t i = 0; i < record->holder_count; i++) {
+        const struct holder *holder = &record->holders[i];
+        if (!process_is(holder->pid, holder->start))
+            continue;
+        text_put(text, "container ");
+        text_put_quoted(text, span_of(holder->id));
+        if (holder->pod[0] != '\0') {
+            text_put(text, " of pod ");
+            text_put_quoted(text, span_of(holder->pod));
+        }
+        text_put(text, " (pid ");
+        text_put_unsigned(text, (uint64_t)holder->pid);
+        text_put(text, "); ");
+    }
+}
+
+int fail_held(struct mover *mover)
+{
+    char reason[RECORD_ERROR_SIZE];
+    struct text text;
+
+    text_init(&text, reason, sizeof reason);
+    text_put(&text, "it is held by ");
+    put_holders(&text, &mover->record);
+    text_put(&text, "`netdevice-plugin status` shows it");
+    return fail(mover, -EBUSY, "take the device", reason);
+}
+
+/* One link has one name, and its first container was promised another. */
+static int fail_other_name(struct mover *mover)
+{
+    char reason[RECORD_ERROR_SIZE];
+    struct text text;
+
+    text_init(&text, reason, sizeof reason);
+    text_put(&text, "this pod has it as ");
+    text_put(&text, mover->record.pod_name);
+    text_put(&text, ", used by ");
+    put_holders(&text, &mover->record);
+    text_put(&text, "ask for it under the same name");
+    return fail(mover, -EEXIST, "share the device", reason);
+}
+
 /* ------------------------------------------------------------------ the pod */
 
 static int open_pod(struct mover *mover, struct pod *pod)
@@ -115,10 +172,14 @@ static int share(struct mover *mover, struct pod *pod)
 {
     struct record *record = &mover->record;
     static struct link link;
+    int pids[RECORD_HOLDERS];
 
     int rc = link_get(&pod->nl, record->pod_ifindex, NULL, &link);
     if (rc < 0)
         return rc;
+    if (strcmp(record->pod_name, mover->options->as) != 0 &&
+        others_alive(record, mover->state.id, pids) > 0)
+        return fail_other_name(mover);
     if (strcmp(link.name, mover->options->as) != 0) {
         rc = link_rename(&pod->nl, link.ifindex, mover->options->as);
         if (rc < 0)
@@ -163,6 +224,21 @@ static int find_link(struct mover *mover, struct link *out)
     return fail(mover, rc, "find the link on the host", reason);
 }
 
+/* A port that moves leaves its master without a word (a bond's slave even with success). */
+static int fail_master(struct mover *mover, const struct link *link)
+{
+    static struct link master;
+    char reason[160];
+    struct text text;
+
+    text_init(&text, reason, sizeof reason);
+    text_put(&text, "it is a port of ");
+    text_put(&text, link_get(&mover->host, link->master, NULL, &master) == 0 ? master.name
+                                                                             : "another link");
+    text_put(&text, " (its master: a bridge, bond, team or VRF); release it first");
+    return fail(mover, -EPERM, "check the link", reason);
+}
+
 /* What can be wrong with lending a link, seen from the link itself. */
 static int check_link(struct mover *mover, const struct link *link)
 {
@@ -173,14 +249,15 @@ static int check_link(struct mover *mover, const struct link *link)
     if (link->flags & IFF_LOOPBACK)
         return fail(mover, -EPERM, "check the link", "it is the loopback device");
     if (link->master != 0)
-        return fail(mover, -EPERM, "check the link",
-                    "it has a master (it is a port of a bridge, a bond, a team or a VRF) and would "
-                    "silently leave it; release it first");
+        return fail_master(mover, link);
+    if (mover->options->mac.length != 0 && mover->options->mac.length != link->mac.length)
+        return fail(mover, -EINVAL, "check the link", "--mac is not of the length of its MAC");
     LIST_EACH(route, &mover->record.routes) {
         if (!route_is_default(route))
             continue;
-        text_put(&text, "it is an uplink of this node: ");
+        text_put(&text, "it is an uplink of this node, it carries a default route (");
         message_describe(ROUTE, route, &text);
+        text_put_char(&text, ')');
         return fail(mover, -EPERM, "check the link", reason);
     }
     return 0;
@@ -353,7 +430,7 @@ static int add_address(struct mover *mover, struct pod *pod, struct item address
 {
     int rc = address_add(&pod->nl, address, mover->record.link.ifindex, ifindex, 0);
 
-    if (rc == 0 || rc == -EEXIST) /* the link-local one, which the kernel may have made */
+    if (rc == 0)
         return 0;
     return fail_message(mover, pod, rc, "add in the pod the ", ADDRESS, address);
 }
@@ -527,44 +604,6 @@ static int lend(struct mover *mover, struct pod *pod)
 }
 
 /* ------------------------------------------------------- what stands before it */
-
-/* Live holders other than this container, as process_wait() wants them. */
-static size_t others_alive(const struct record *record, const char *id, int pids[RECORD_HOLDERS])
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < record->holder_count; i++)
-        if (strcmp(record->holders[i].id, id) != 0 &&
-            process_is(record->holders[i].pid, record->holders[i].start))
-            pids[count++] = record->holders[i].pid;
-    return count;
-}
-
-int fail_held(struct mover *mover)
-{
-    const struct record *record = &mover->record;
-    char reason[RECORD_ERROR_SIZE];
-    struct text text;
-
-    text_init(&text, reason, sizeof reason);
-    text_put(&text, "it is held by ");
-    for (size_t i = 0; i < record->holder_count; i++) {
-        const struct holder *holder = &record->holders[i];
-        if (!process_is(holder->pid, holder->start))
-            continue;
-        text_put(&text, "container ");
-        text_put_quoted(&text, span_of(holder->id));
-        if (holder->pod[0] != '\0') {
-            text_put(&text, " of pod ");
-            text_put_quoted(&text, span_of(holder->pod));
-        }
-        text_put(&text, " (pid ");
-        text_put_unsigned(&text, (uint64_t)holder->pid);
-        text_put(&text, "); ");
-    }
-    text_put(&text, "`netdevice-plugin status` shows it");
-    return fail(mover, -EBUSY, "take the device", reason);
-}
 
 static uint64_t milliseconds(void)
 {

@@ -83,17 +83,24 @@ static int write_all(int fd, const char *data, size_t size)
     return 0;
 }
 
-int replace_file(const char *path, const char *data, size_t size)
+/* DIRECTORY/.NAME.new, beside what it is to replace. */
+static void temporary_path(char out[PATH_SIZE], const char *path)
 {
-    char temporary[PATH_SIZE];
     struct text text;
     const char *name = strrchr(path, '/') + 1;
 
-    text_init(&text, temporary, sizeof temporary);
+    text_init(&text, out, PATH_SIZE);
     text_put_span(&text, (struct span){path, (size_t)(name - path)});
     text_put_char(&text, '.');
     text_put(&text, name);
     text_put(&text, ".new");
+}
+
+int replace_file(const char *path, const char *data, size_t size)
+{
+    char temporary[PATH_SIZE];
+
+    temporary_path(temporary, path);
     step("write");
     /* One that a killed mover left is ours by the device's lock: start over. */
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -123,6 +130,15 @@ int write_in_place(const char *path, const char *data, size_t size)
     int rc = put < 0 ? -errno : 0;
     close(fd);
     return rc;
+}
+
+int remove_replaced(const char *path)
+{
+    char temporary[PATH_SIZE];
+
+    temporary_path(temporary, path);
+    unlink(temporary);
+    return remove_file(path);
 }
 
 int remove_file(const char *path)

@@ -23,6 +23,8 @@ int replace_file(const char *path, const char *data, size_t size);
 /* Writes an existing file in place, as sysctls are set. */
 int write_in_place(const char *path, const char *data, size_t size);
 
+/* Removes a file that replace_file() writes, and what a killed writer left beside it. */
+int remove_replaced(const char *path);
 int remove_file(const char *path); /* 0 as well if it is not there */
 
 #endif

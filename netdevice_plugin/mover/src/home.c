@@ -349,6 +349,19 @@ static void restore_things(struct restore *restore, enum thing thing, const stru
     note(restore, rc, step, what);
 }
 
+static void restore_routes(struct restore *restore)
+{
+    static _Alignas(8) unsigned char room[768 << 10];
+    const struct record *record = &restore->mover->record;
+    struct list wanted;
+
+    list_init(&wanted, room, sizeof room);
+    LIST_EACH(route, &record->routes)
+        if (!route_outlives(route, &record->addresses, elapsed_since(record->recorded)))
+            list_add(&wanted, route.data, route.size);
+    restore_things(restore, ROUTE, &wanted, "give the link its routes back");
+}
+
 static void restore_up(struct restore *restore)
 {
     struct nl *host = &restore->mover->host;
@@ -383,7 +396,7 @@ static int restore_all(struct mover *mover, struct link *now)
     restore_token(&restore);
     restore_things(&restore, NEIGHBOUR, &record->neighbours, "give the link its neighbours back");
     restore_things(&restore, NEXTHOP, &record->nexthops, "give the link its nexthops back");
-    restore_things(&restore, ROUTE, &record->routes, "give the link its routes back");
+    restore_routes(&restore);
     return restore.rc;
 }
 

@@ -64,7 +64,7 @@ void forget_error(const struct mover *mover)
     char path[PATH_SIZE];
 
     path_join(path, mover->options->run_dir, "errors", mover->options->device);
-    remove_file(path);
+    remove_replaced(path);
 }
 
 int fail(struct mover *mover, int rc, const char *step_text, const char *reason)
@@ -132,6 +132,7 @@ int read_record(struct mover *mover)
 
     int rc = record_read(mover->options->run_dir, mover->options->device, &mover->record, &line);
     if (rc == -ENOENT) {
+        record_remove(mover->options->run_dir, mover->options->device); /* of a first write */
         record_init(&mover->record);
         return 0;
     }

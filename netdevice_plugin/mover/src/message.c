@@ -147,7 +147,8 @@ static void put_header(struct request *request, enum thing thing, struct item me
     } else if (thing == ROUTE) {
         header.route.rtm_flags &= ROUTE_FLAGS;
     } else if (thing == NEXTHOP) {
-        header.nexthop.nh_flags &= ROUTE_FLAGS;
+        header.nexthop.nh_flags &= RTNH_F_ONLINK;
+        header.nexthop.nh_scope = 0; /* shown, but not to be asked for */
     }
     nl_start(request, sorts[thing].add, 0, &header, sorts[thing].header);
 }
@@ -210,6 +211,27 @@ static int keep(struct list *out, const struct request *request)
     return list_add(out, request->body, request->head.nlmsg_len - sizeof request->head);
 }
 
+/* One hop of several; its weight fits nowhere but in a multipath route, so of one hop then. */
+static void put_hop(struct request *request, const struct rtnexthop *hop)
+{
+    size_t inner = hop->rtnh_len - sizeof *hop;
+
+    if (hop->rtnh_hops > 0) {
+        static _Alignas(8) unsigned char copy[1024];
+        if (hop->rtnh_len > sizeof copy) {
+            request->full = true;
+            return;
+        }
+        memcpy(copy, hop, hop->rtnh_len);
+        ((struct rtnexthop *)(void *)copy)->rtnh_flags &= ROUTE_FLAGS;
+        nl_put(request, RTA_MULTIPATH, copy, hop->rtnh_len);
+        return;
+    }
+    nl_put_u32(request, RTA_OIF, (uint32_t)hop->rtnh_ifindex);
+    for (const struct rtattr *a = attr_first(hop + 1, inner); a; a = attr_next(a, &inner))
+        nl_put(request, a->rta_type, attr_data(a), attr_size(a));
+}
+
 /*
  * IPv6 shows equal-cost routes as one, but adds and removes them one by one: keep
  * of such a route only the hops that leave through this link, as routes of their own.
@@ -223,7 +245,7 @@ static int split_hops(const struct capture *capture, struct item message, const 
 
     for (; rc == 0 && hop_is(hop, left);) {
         if (hop->rtnh_ifindex == capture->ifindex) {
-            size_t rest, inner = hop->rtnh_len - sizeof *hop;
+            size_t rest;
             put_header(&one, ROUTE, message);
             union header header = header_of(ROUTE, message);
             header.route.rtm_flags = hop->rtnh_flags & ROUTE_FLAGS;
@@ -232,9 +254,7 @@ static int split_hops(const struct capture *capture, struct item message, const 
             for (; a != NULL; a = attr_next(a, &rest))
                 if (attr_type(a) != RTA_MULTIPATH)
                     put_route_attr(&one, a);
-            nl_put_u32(&one, RTA_OIF, (uint32_t)hop->rtnh_ifindex);
-            for (a = attr_first(hop + 1, inner); a != NULL; a = attr_next(a, &inner))
-                nl_put(&one, a->rta_type, attr_data(a), attr_size(a));
+            put_hop(&one, hop);
             rc = keep(capture->out, &one);
         }
         size_t skip = RTNH_ALIGN(hop->rtnh_len);
@@ -539,17 +559,20 @@ static int build(struct request *request, enum thing thing, enum change change, 
     int rc = 0;
     size_t left;
 
-    /* Equal-cost IPv6 routes and IPv4 routes alike but for metric or gateway stand side by side. */
+    /* Routes alike but for the gateway stand side by side, with those of others too. */
     if (thing == ROUTE && change == ADD)
-        flags = NLM_F_CREATE | (header.route.rtm_family == AF_INET6 ? 0 : NLM_F_EXCL);
+        flags = NLM_F_CREATE | NLM_F_APPEND;
     if (thing == ADDRESS)
         header.address.ifa_index = (uint32_t)to;
     else if (thing == NEIGHBOUR)
         header.neighbour.ndm_ifindex = to;
+    if (thing == NEXTHOP && change == REMOVE)
+        header.nexthop = (struct nhmsg){0};
     nl_start(request, change == REMOVE ? sort->remove : sort->add, flags, &header, sort->header);
     const struct rtattr *a = first(thing, message, &left);
     for (; a != NULL && rc == 0; a = attr_next(a, &left))
-        if (!(by_object && replaced_by_nexthop(attr_type(a))))
+        if (!(by_object && replaced_by_nexthop(attr_type(a))) &&
+            !(thing == NEXTHOP && change == REMOVE && attr_type(a) != NHA_ID))
             rc = put_adjusted(request, thing, a, from, to, elapsed);
     return change == REMOVE ? 0 : rc;
 }
@@ -609,7 +632,27 @@ static bool is_made_by_kernel(struct item message)
     struct rtmsg route = header_of(ROUTE, message).route;
 
     return route.rtm_family == AF_INET6 && route.rtm_protocol == RTPROT_KERNEL &&
-           route.rtm_table == RT_TABLE_LOCAL;
+           route.rtm_table == RT_TABLE_LOCAL && route.rtm_type != RTN_MULTICAST;
+}
+
+bool route_outlives(struct item route, const struct list *addresses, uint64_t elapsed)
+{
+    const struct rtattr *source = find(ROUTE, route, RTA_PREFSRC);
+    struct ifa_cacheinfo info;
+
+    if (source == NULL || header_of(ROUTE, route).route.rtm_protocol != RTPROT_KERNEL)
+        return false;
+    LIST_EACH(address, addresses) {
+        const struct rtattr *local = find(ADDRESS, address, IFA_LOCAL);
+        const struct rtattr *life = find(ADDRESS, address, IFA_CACHEINFO);
+        if (local == NULL || life == NULL || attr_size(local) != attr_size(source) ||
+            memcmp(attr_data(local), attr_data(source), attr_size(local)) != 0 ||
+            attr_size(life) < sizeof info)
+            continue;
+        memcpy(&info, attr_data(life), sizeof info);
+        return remaining(info.ifa_valid, elapsed) == 0;
+    }
+    return false;
 }
 
 /* One that is there already, or whose time is over, is as good as added. */

@@ -52,6 +52,9 @@ int messages_restore(struct nl *nl, enum thing thing, const struct list *wanted,
 /* IPv6 addresses that are added are usable at once: they were checked for duplicates before. */
 int address_add(struct nl *nl, struct item message, int from, int to, uint64_t elapsed);
 
+/* A route that the kernel made for an address whose lifetime is over by now. */
+bool route_outlives(struct item route, const struct list *addresses, uint64_t elapsed);
+
 /* "10.0.0.0/8 via 192.0.2.1 table 100": for people. */
 void message_describe(enum thing thing, struct item message, struct text *out);
 

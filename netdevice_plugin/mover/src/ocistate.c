@@ -75,7 +75,7 @@ static void skip_space(struct scanner *s)
 
 static void put(struct sink *sink, uint32_t byte)
 {
-    if (sink->data && sink->length + 1 < sink->size)
+    if (sink->data && sink->length < sink->size)
         sink->data[sink->length] = (char)byte;
     sink->length++;
 }

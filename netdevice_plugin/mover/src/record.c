@@ -422,5 +422,5 @@ int record_remove(const char *directory, const char *device)
     char path[PATH_SIZE];
 
     path_join(path, directory, "attachments", device);
-    return remove_file(path);
+    return remove_replaced(path);
 }

@@ -218,7 +218,7 @@ int text_unescape(struct span value, char *out, size_t size)
         int byte = unescape_byte(&value);
         if (byte < 0)
             return byte;
-        if (length + 1 >= size)
+        if (length >= size)
             return -ERANGE;
         out[length++] = (char)byte;
     }
