@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
@@ -63,12 +64,14 @@ class Lender:
         """The record that exists exactly while the link is lent."""
         return self._attachments / link.name
 
-    def lent(self, link: Link) -> None:
-        """Return when the link is in a container, whoever is putting it there."""
+    def lent(self, link: Link, unlike: str = "") -> None:
+        """Return when the link is in a container, by a record that is not the one given."""
 
         def attached() -> bool:
-            record = self.record(link)
-            return record.exists() and "phase=attached" in record.read_text()
+            with contextlib.suppress(FileNotFoundError):
+                record = self.record(link).read_text()
+                return "phase=attached\n" in record and record != unlike
+            return False
 
         until(self._attachments, attached, f"{link.name} is lent")
 

@@ -90,6 +90,30 @@ def test_a_restarted_container_has_the_link_again(podman: Podman, lender: Lender
     lender.returned(link)
 
 
+def test_a_container_that_podman_starts_again_by_itself_has_the_link_again(
+    podman: Podman, lender: Lender
+) -> None:
+    link = lender.lend()
+    container = podman.start("--restart=always", f"--device={lender.device(link)}")
+    before = lender.record(link).read_text()
+    podman.node.kill(podman.pid(container))
+    lender.lent(link, unlike=before)
+    podman("wait", "--condition=running", container)
+    assert_inside(link, podman.sh(container, look(link)))
+    podman("rm", "--force", "--time=0", container)
+    lender.returned(link)
+
+
+def test_a_container_with_a_user_namespace_of_its_own_has_the_link(
+    podman: Podman, lender: Lender
+) -> None:
+    link = lender.lend()
+    options = ("--rm", "--uidmap=0:100000:65536", f"--device={lender.device(link)}")
+    result = podman.run(*options, command=("sh", "-c", look(link)))
+    assert_inside(link, result.stdout)
+    lender.returned(link)
+
+
 def test_a_killed_container_gives_the_link_back(podman: Podman, lender: Lender) -> None:
     link = lender.lend()
     container = podman.start(f"--device={lender.device(link)}")
