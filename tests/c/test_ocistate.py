@@ -237,6 +237,8 @@ def test_any_bytes_read_as_python_reads_them(mover: Driver, text: bytes) -> None
 @example(b"\xe0\x9f\xbf")
 @example(b"\xf0\x8f\xbf\xbf")
 @example(b"\xf5\x80\x80\x80")
+@example(b"\xf9\x80\x80\x80")
+@example(b"\xc1\xbf")
 def test_a_string_is_utf_8_where_python_says_so(mover: Driver, value: bytes) -> None:
     text = b'{"id":"a","bundle":"' + value + b'"}'
     assert said(mover("state", text)) == expected(text)
@@ -311,6 +313,8 @@ BAD_PIDS = ("-1", "-0", "1.0", "1e3", '"1"', "2147483648", "9" * 40, "null", "[1
         ('{"id": "\\ud83d"}', 8, "half of a surrogate pair"),
         ('{"id": "\\ude00\\ud83d"}', 8, "half of a surrogate pair"),
         ('{"id": "\\ud83d\\u0041"}', 8, "half of a surrogate pair"),
+        ('{"id": "\\ud83d\\ue000"}', 8, "half of a surrogate pair"),
+        ('{"id": "\\ude00\\ude00"}', 8, "half of a surrogate pair"),
         ('{"id": 7}', 7, "expected a string"),
         ('{"id": null}', 7, "expected a string"),
         *(
@@ -347,6 +351,12 @@ def test_what_is_wrong_is_said_with_its_place(
     assert answer.number("rc") == -errno.EINVAL
     assert (answer.number("offset"), answer.text("what").decode()) == (offset, what)
     assert answer.text("id") == b""
+
+
+@pytest.mark.parametrize("byte", range(0x21))
+def test_a_string_holds_no_bare_control_byte(mover: Driver, byte: int) -> None:
+    answer = mover("state", b'{"id": "a", "x": "' + bytes([byte]) + b'"}')
+    assert answer.text("what") == (b"control character in a string" if byte < 0x20 else b"")
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])

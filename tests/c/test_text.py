@@ -80,8 +80,10 @@ def test_a_word_survives_escaping_and_can_be_joined_with_others(mover: Driver, w
     assert mover("unescape", b"100 " + written).text("text") == word
 
 
-def test_a_word_that_is_empty_is_a_dash(mover: Driver) -> None:
+def test_a_word_that_is_empty_is_a_dash_and_a_dash_is_escaped(mover: Driver) -> None:
     assert mover("word", b"10 ").text("text") == b"-"
+    assert mover("word", b"10 -").text("text") == rb"\x2d"
+    assert mover("word", b"10 a-b").text("text") == b"a-b"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +225,14 @@ def test_a_prefix_length_has_its_familys_bounds(
     interface = ipaddress.ip_interface((address, prefix))
     assert answer.text("text").decode() == f"{address}/{prefix}"
     assert answer.number("host_bits") == (interface.network.network_address != address)
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_a_host_bit_is_one_beyond_the_prefix(mover: Driver, size: int) -> None:
+    for bit in range(size):
+        address = ipaddress.ip_address((1 << (size - 1 - bit)).to_bytes(size // 8, "big"))
+        assert mover("cidr", f"{address}/{bit}".encode()).number("host_bits") == 1
+        assert mover("cidr", f"{address}/{bit + 1}".encode()).number("host_bits") == 0
 
 
 @pytest.mark.parametrize(
