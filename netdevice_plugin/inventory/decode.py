@@ -116,7 +116,7 @@ def link(
         routes=routes.get(ifindex, ()),
         master=wire.u32(found, 10) or None,
         lower=lower if elsewhere is None else None,
-        peer_netnsid=elsewhere,
+        peer_netnsid=_signed(elsewhere),
     )
     return Link(interface, wire.text(get(57, b"")), wire.text(get(56, b"")))
 
@@ -291,6 +291,11 @@ def _header(layout: struct.Struct, body: bytes, what: str) -> tuple[int, ...]:
     if len(body) < layout.size:
         raise InventoryError(f"netlink: a message about a {what} is cut short ({len(body)} bytes)")
     return layout.unpack_from(body)
+
+
+def _signed(value: int | None) -> int | None:
+    """A namespace id is -1 where none has been assigned."""
+    return -1 if value == 0xFFFFFFFF else value
 
 
 def _or(value: int | None, default: int) -> int:
