@@ -422,7 +422,7 @@ static int take_command(struct parser *parser, const char *word)
         }
     }
     return refuse_word(&parser->error, span_of(word),
-                       "is not a command; there are attach, detach, reclaim (see --help)");
+                       "is not a command; there are attach, detach, reclaim");
 }
 
 /* Sets parser->rule to the option that `word` names, --key or --key=value. */
@@ -442,7 +442,7 @@ static int find_rule(struct parser *parser, struct span name, const char *word)
         parser->seen |= 1U << i;
         return 0;
     }
-    return refuse_word(&parser->error, span_of(word), "is not an option (see --help)");
+    return refuse_word(&parser->error, span_of(word), "is not an option");
 }
 
 /* One option at argv[*at]; steps over it and its value. */
@@ -453,7 +453,7 @@ static int take_option(struct parser *parser, int argc, char **argv, int *at)
     bool joined = false;
 
     if (strncmp(word, "--", 2) != 0)
-        return refuse_word(&parser->error, rest, "is not an option (see --help)");
+        return refuse_word(&parser->error, rest, "is not an option");
     rest = span_of(word + 2);
     int rc = find_rule(parser, span_cut(&rest, '=', &joined), word);
     if (rc < 0)
@@ -492,7 +492,7 @@ static int check_together(struct parser *parser)
 static int parse_all(struct parser *parser, int argc, char **argv)
 {
     if (argc < 2) {
-        text_put(&parser->error, "no command; there are attach, detach, reclaim (see --help)");
+        text_put(&parser->error, "no command; there are attach, detach, reclaim");
         return -EINVAL;
     }
     int rc = take_command(parser, argv[1]);
