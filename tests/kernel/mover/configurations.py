@@ -64,7 +64,11 @@ IPV6 = {
         f"addr flush dev {DEVICE} scope link",
         f"link set {DEVICE} addrgenmode none",
     ],
-    "random generated addresses": [f"link set {DEVICE} addrgenmode random"],
+    "random generated addresses": [
+        f"link set {DEVICE} addrgenmode random",
+        f"link set {DEVICE} down",
+        f"link set {DEVICE} up",
+    ],
 }
 ROUTES = {
     "chained gateways": [
@@ -160,13 +164,18 @@ ROUTES = {
         f"route add 10.0.0.0/8 via 10.1.0.1 dev {DEVICE}",
     ],
     "the administrator removed kernel routes": [
+        f"route del 10.9.0.0/16 dev {DEVICE}",
         f"route del 10.1.0.0/24 dev {DEVICE}",
         f"route del 2001:db8:1::/64 dev {DEVICE}",
         f"route del fe80::/64 dev {DEVICE}",
     ],
+    "the administrator removed the route to a gateway": [f"route del 10.1.0.0/24 dev {DEVICE}"],
     "the administrator moved a kernel route": [
         f"route del 10.1.0.0/24 dev {DEVICE}",
         f"route add 10.1.0.0/24 dev {DEVICE} src 10.1.0.5 metric 500",
+    ],
+    "alike but for the gateway, in their order": [
+        f"route append 10.5.0.0/24 via 10.1.0.{last} dev {DEVICE}" for last in (9, 2, 5)
     ],
     "several to one destination": [
         f"route add 10.5.0.0/24 via 10.1.0.{last} dev {DEVICE} metric {last}" for last in (9, 2, 5)

@@ -10,7 +10,10 @@ MAC = "02:00:5e:10:00:01"
 PARENT = "parent0"
 
 _MAKE = {
-    "veth": [f"link add {DEVICE} address {MAC} type veth peer name peer0", "link set peer0 up"],
+    "veth": [
+        f"link add {DEVICE} address {MAC} type veth peer name peer0",
+        "link set peer0 up",
+    ],
     "macvlan": [f"link add {DEVICE} link {PARENT} address {MAC} type macvlan mode bridge"],
     "ifb": [f"link add {DEVICE} address {MAC} type ifb"],
     "tap": [f"tuntap add {DEVICE} mode tap", f"link set {DEVICE} address {MAC}"],
@@ -24,7 +27,11 @@ _MAKE = {
 
 def make(host: Netns, kind: str, *commands: str) -> None:
     """Make the link `ndp0`, down, then run ip(8) commands."""
-    host.batch([*_MAKE[kind], *commands])
+    host.batch(_MAKE[kind])
+    if kind == "veth":  # or the peer gets an address when its carrier comes
+        host.sysctl("ipv6/conf/peer0/disable_ipv6", "1")
+    if commands:
+        host.batch(commands)
 
 
 def make_up(host: Netns, kind: str = "veth", *commands: str) -> None:
@@ -53,14 +60,15 @@ def make_other(host: Netns, name: str = "other0") -> None:
     )
 
 
+# A bit of everything but for lifetimes that end: each move may round them up by a second.
 RICH = (
     f"link property add dev {DEVICE} altname enp3s0f0np0 altname a-name-of-over-fifteen-bytes",
     f'link set {DEVICE} alias "rack 7 = \\ port" txqueuelen 17 group 42',
     f"link set {DEVICE} promisc on allmulticast on",
     f"addr add 10.3.0.9/24 dev {DEVICE} label {DEVICE}:web",
-    f"addr add 10.3.0.1/24 broadcast + dev {DEVICE} valid_lft 1000 preferred_lft 500",
+    f"addr add 10.3.0.1/24 broadcast + dev {DEVICE}",
     f"addr add 10.4.0.1 peer 10.4.0.2/32 dev {DEVICE} metric 7",
-    f"addr add 2001:db8:3::1/64 dev {DEVICE} nodad noprefixroute valid_lft 1000 preferred_lft 0",
+    f"addr add 2001:db8:3::1/64 dev {DEVICE} nodad noprefixroute preferred_lft 0",
     f"route add 10.5.0.1/32 dev {DEVICE}",
     f"route add 10.6.0.0/24 via 10.5.0.1 dev {DEVICE} metric 50 mtu lock 1300 proto static",
     f"route add 10.6.0.0/24 via 10.1.0.1 dev {DEVICE} table 20000 src 10.3.0.1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable
 
@@ -24,11 +25,14 @@ def killed_at(step: int) -> dict[str, str]:
 
 def each_step(run: Callable[[int], Result]) -> int:
     """Run with a kill at the first step, the second, ..., until one run gets to its end."""
-    step = 1
-    while run(step).code == KILLED:
-        step += 1
-        assert step < 1000
-    return step - 1
+    for step in itertools.count(1):
+        try:
+            if run(step).code != KILLED:
+                return step - 1
+        except AssertionError as error:
+            error.add_note(f"killed at step {step}")
+            raise
+    raise AssertionError("unreachable")
 
 
 def rich(host: Netns, kind: str) -> Dump:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernel.mover.dump import assert_same, settled
 from tests.kernel.mover.harness import DEVICE, Container, Containers, Mover, identity
-from tests.kernel.mover.links import KINDS, make_up
+from tests.kernel.mover.links import KINDS, MAC, make_up
 from tests.kernel.scratch import Netns
 
 
@@ -61,10 +61,11 @@ def test_mtu_and_mac_hold_for_every_kind(
     make_up(mover.host, kind)
     before = settled(mover.host)
     container = containers.of(pod)
-    args = ("--mtu", "1300", "--mac", "02:00:00:00:be:ef", "--as", "net1")
+    mac = MAC if kind == "ifb" else "02:00:00:00:be:ef"  # ifb's cannot be changed
+    args = ("--mtu", "1300", "--as", "net1", *(("--mac", mac) if kind != "ifb" else ()))
     mover.attach(container, *identity(mover.host), *args).ok()
     link = pod.links()["net1"]
-    assert (link["mtu"], link["address"]) == (1300, "02:00:00:00:be:ef")
+    assert (link["mtu"], link["address"]) == (1300, mac)
     mover.detach(container).ok()
     assert_same(mover.host, before)
 
@@ -85,7 +86,7 @@ def test_no_addresses_means_no_inherited_routes_either(
 ) -> None:
     mover.attach(lent, *identity(mover.host), "--no-addresses").ok()
     assert addresses(pod) == []
-    assert pod.json("-4", "route", "show", "table", "all") == []
+    assert pod.json("-4", "route", "show", "table", "all", "dev", DEVICE) == []
 
 
 def test_a_default_route_goes_through_the_link(mover: Mover, pod: Netns, lent: Container) -> None:

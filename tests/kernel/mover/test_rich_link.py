@@ -96,7 +96,9 @@ def test_lifetimes_run_on_while_the_link_is_lent(
     mover: Mover, pod: Netns, containers: Containers
 ) -> None:
     make_up(mover.host)
-    mover.host.ip("addr", "add", "10.3.0.1/24", "dev", DEVICE, "valid_lft", "1000")
+    mover.host.ip(
+        "addr", "add", "10.3.0.1/24", "dev", DEVICE, "valid_lft", "1000", "preferred_lft", "500"
+    )
     container = containers.of(pod)
     mover.attach(container, *identity(mover.host)).ok()
     path = mover.run_dir / "attachments" / DEVICE
