@@ -113,7 +113,7 @@ class Sysfs:
         total = _number(function, "sriov_totalvfs") or 0
         if total <= 0:
             return None
-        number = _number(function, "sriov_numvfs") or 0
+        number = max(0, _number(function, "sriov_numvfs") or 0)
         return PhysicalFunction(total_vfs=total, num_vfs=number, vfs=self._virtfns(function))
 
     def _vf(self, function: Path) -> VirtualFunction | None:
