@@ -102,8 +102,10 @@ def write(
     if name and transient_id:
         raise InvalidNameError("a file name and a transient id cannot both be given")
     chosen = format or format_of(name) or "json"
-    name = checked_name(name) if name else ""
-    name = name or file_name(spec.kind, transient_id=transient_id, format=chosen)
+    if not name:
+        name = file_name(spec.kind, transient_id=transient_id, format=chosen)
+    elif format_of(checked_name(name)) != chosen:
+        raise InvalidNameError(f"file name {quoted(name)} is not one for {chosen}")
     path = pathlib.Path(directory, name)
     data = codec.dumps(spec, chosen, source=os.fspath(path))
     return write_bytes(path, data)

@@ -56,6 +56,7 @@ def test_a_file_is_named_after_its_kind(
         *({"name": "a.txt"}, {"name": "json"}, {"name": "../a.json"}, {"name": "a\0.json"}),
         *({"name": "a.json.tmp"}, {"name": "x" * 251 + ".json"}, {"transient_id": "x" * 250}),
         {"name": "a.json", "transient_id": "b"},
+        {"name": "a.yaml", "format": "json"},
     ],
 )
 def test_a_name_that_runtimes_would_not_load_is_refused(
