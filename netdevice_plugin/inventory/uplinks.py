@@ -23,7 +23,7 @@ _PEERED = frozenset(("veth", "netkit"))
 _OTHERS = re.compile(
     r"""
       (?:cni|docker|podman|nerdctl|cilium|lxc|cali|flannel|kube-|nodelocaldns|virbr|lxdbr
-        |antrea-|ovn-k8s-|ovs-|br-int|br-ex|genev_sys|vxlan_sys|gre_sys|weave|vethwe|datapath$
+        |antrea-|ovn-k8s-|ovs-|br-int|br-ex|genev_sys|vxlan_sys|gre_sys|weave|vethwe|datapath$|vxlan-6784$
         |wg-v6\.cali|wireguard\.cali|vxlan(?:-v6)?\.calico|bpf(?:in|out)\.cali|egress\.calico
         |cbr0$|tunl0$|ip6tnl0$|sit0$|gre0$|gretap0$|erspan0$
       ).*
