@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from netdevice_plugin.attachments import Attachment, HostLink, Phase
+from netdevice_plugin.inventory.lent import merge
+from netdevice_plugin.model import Address, Interface, Protection, Route, Snapshot, VirtualFunction
+from tests.unit.inventory.messages import address, ip, link, nexthop, route, u32
+from tests.unit.inventory.trees import Tree, vf_address
+
+MAC = "02:00:00:00:00:01"
+HARDWARE = HostLink(
+    name="eth1", ifindex=7, mac=MAC, permanent_mac="0a:00:00:00:00:01", pci="0000:03:00.0"
+)
+VIRTUAL = HostLink(name="eth1", ifindex=7, mac=MAC, kind="vlan")
+
+
+def record(host: HostLink, **fields: object) -> Attachment:
+    attachment = Attachment(device="eth1", phase=Phase.ATTACHED, link=host, pod_name="net1")
+    return dataclasses.replace(attachment, **fields)  # type: ignore[arg-type]
+
+
+def lent_only(attachment: Attachment, sysfs: pathlib.Path) -> Interface:
+    (found,) = merge(Snapshot(), [attachment], sysfs=sysfs, now=0).interfaces
+    return found
+
+
+def test_nothing_lent_changes_nothing() -> None:
+    snapshot = Snapshot(interfaces=(Interface(ifindex=1, name="lo"),))
+    assert merge(snapshot, []) is snapshot
+
+
+def test_a_link_is_rebuilt_from_its_record(tmp_path: pathlib.Path) -> None:
+    host = HostLink(
+        name="eth1",
+        ifindex=7,
+        kind="veth",
+        type=1,
+        mac=MAC,
+        mtu=1400,
+        flags=0x11043,
+        alias="word",
+        altnames=("other",),
+    )
+    found = lent_only(
+        record(
+            host,
+            addresses=(address(7, (1, ip("192.0.2.1")), (2, ip("192.0.2.1"))),),
+            nexthops=(nexthop(5, (5, u32(7)), (6, ip("192.0.2.5"))),),
+            routes=(
+                route((1, ip("198.51.100.0")), (4, u32(7)), length=24),
+                route((1, ip("203.0.113.0")), (30, u32(5)), length=24),
+            ),
+        ),
+        tmp_path,
+    )
+    assert found == Interface(
+        ifindex=7,
+        name="eth1",
+        kind="veth",
+        mac=MAC,
+        mtu=1400,
+        flags=0x11043,
+        operstate="up",
+        carrier=True,
+        alias="word",
+        altnames=("other",),
+        addresses=(Address(family=4, address="192.0.2.1", prefix=24),),
+        routes=(
+            Route(family=4, destination="198.51.100.0/24", ifindex=7, protocol=3),
+            Route(
+                family=4,
+                destination="203.0.113.0/24",
+                ifindex=7,
+                gateway="192.0.2.5",
+                protocol=3,
+                nexthop_id=5,
+            ),
+        ),
+        lent=True,
+    )
+
+
+def test_messages_in_a_record_that_make_no_sense_are_left_out(tmp_path: pathlib.Path) -> None:
+    good = address(7, (1, ip("192.0.2.1")))
+    found = lent_only(
+        record(
+            VIRTUAL,
+            addresses=(b"", good, link(7)[:5], good[:-2]),
+            routes=(b"x", route((4, u32(7)))[:-1]),
+            nexthops=(b"1",),
+        ),
+        tmp_path,
+    )
+    assert [a.address for a in found.addresses] == ["192.0.2.1"]
+    assert found.routes == ()
+
+
+def test_a_lent_vf_is_still_one_of_its_pf(tmp_path: pathlib.Path) -> None:
+    tree = Tree(tmp_path)
+    pf_path = tree.pf_with_vfs(8)
+    tree.netdev(pf_path, "eth0", 2, MAC)
+    host = dataclasses.replace(HARDWARE, pci=vf_address(3))
+    attachment = record(host)
+    assert lent_only(attachment, tmp_path).vf == VirtualFunction(
+        number=3, pf_address="0000:03:00.0"
+    )
+    pf = record(dataclasses.replace(HARDWARE, name="eth0", ifindex=2), device="eth0")
+    both = merge(Snapshot(), [pf, attachment], sysfs=tmp_path, now=0).interfaces
+    assert both[1].vf == VirtualFunction(number=3, pf_address="0000:03:00.0", pf_name="eth0")
+    assert both[1].driver == "igbvf"
+
+
+def shown(live: Interface, attachment: Attachment, tmp_path: pathlib.Path) -> list[bool]:
+    """Merge a live link with a record; whether each of the links then shown is lent."""
+    snapshot = Snapshot(
+        interfaces=(live,),
+        protected=(Protection(ifindex=live.ifindex, reason="is a test", hard=False),),
+    )
+    merged = merge(snapshot, [attachment], sysfs=tmp_path, now=0)
+    kept = [one.ifindex for one in merged.protected]
+    assert kept == [one.ifindex for one in merged.interfaces if not one.lent]
+    return sorted(one.lent for one in merged.interfaces)
+
+
+def hardware(tmp_path: pathlib.Path, **fields: object) -> Interface:
+    """The link of HARDWARE as it fell home: down, under its pod's name, with a new number."""
+    tree = Tree(tmp_path)
+    tree.pci("0000:03:00.0", "igb")
+    pci = lent_only(record(HARDWARE), tmp_path).pci
+    one = Interface(
+        ifindex=9, name="net1", mac="02:99:00:00:00:00", permanent_mac="0a:00:00:00:00:01", pci=pci
+    )
+    return dataclasses.replace(one, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_hardware_that_fell_home_is_not_shown_twice(tmp_path: pathlib.Path, phase: Phase) -> None:
+    assert shown(hardware(tmp_path), record(HARDWARE, phase=phase), tmp_path) == [True]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"permanent_mac": "0a:00:00:00:00:02"}, {"pci": None}, {"kind": "vlan", "name": "eth1.5"}],
+)
+def test_other_hardware_is_shown_beside_the_lent(
+    tmp_path: pathlib.Path, fields: dict[str, object]
+) -> None:
+    assert shown(hardware(tmp_path, **fields), record(HARDWARE), tmp_path) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("ifindex", "name", "mac", "same"),
+    [
+        (7, "eth1", MAC, True),
+        (12, "net1", MAC, True),  # home, not yet renamed, its number was taken
+        (7, "dev7", MAC, True),
+        (7, "net1", "02:aa:00:00:00:00", True),  # the pod's MAC is not yet put back
+        (12, "eth1.6", MAC, False),  # a sibling on the same parent
+        (7, "other", "02:aa:00:00:00:00", False),
+        (12, "eth1", "02:aa:00:00:00:00", False),
+    ],
+)
+def test_a_virtual_link_is_known_by_two_of_name_number_and_mac(
+    tmp_path: pathlib.Path, ifindex: int, name: str, mac: str, same: bool
+) -> None:
+    live = Interface(ifindex=ifindex, name=name, mac=mac, kind="vlan")
+    expected = [True] if same else [False, True]
+    assert shown(live, record(VIRTUAL, pod_ifindex=7), tmp_path) == expected
+
+
+def test_links_without_a_mac_must_have_the_name_and_the_number(tmp_path: pathlib.Path) -> None:
+    bare = record(HostLink(name="tun0", ifindex=7, kind="tun", type=0xFFFE))
+    live = Interface(ifindex=7, name="tun0", kind="tun")
+    assert shown(live, bare, tmp_path) == [True]
+    assert shown(dataclasses.replace(live, ifindex=8), bare, tmp_path) == [False, True]
+
+
+def test_a_newcomer_with_the_name_of_a_lent_link_is_hard_protected(tmp_path: pathlib.Path) -> None:
+    live = Interface(ifindex=12, name="eth1", kind="ifb")
+    merged = merge(Snapshot(interfaces=(live,)), [record(VIRTUAL)], sysfs=tmp_path, now=0)
+    found = merged.protection(12)
+    assert found is not None
+    assert found.hard
+    assert "in a pod" in found.reason
+
+
+def test_a_newcomer_with_the_number_of_a_lent_link_protects_only_itself(
+    tmp_path: pathlib.Path,
+) -> None:
+    live = Interface(ifindex=7, name="eth9", kind="ifb")
+    uplink = Protection(ifindex=7, reason="carries the IPv4 default route")
+    snapshot = Snapshot(interfaces=(live,), protected=(uplink,))
+    merged = merge(snapshot, [record(VIRTUAL)], sysfs=tmp_path, now=0)
+    assert [(i.name, merged.protection_of(i)) for i in merged.interfaces] == [
+        ("eth9", uplink),
+        ("eth1", None),
+    ]
