@@ -113,6 +113,19 @@ static bool uses(struct item message, int ifindex)
     return false;
 }
 
+/*
+ * The kernel puts these in when it gets to it, some after we are done: taken for
+ * missing, one of ours would outlive its address; taken for too many, the address
+ * would be deaf.
+ */
+static bool is_made_by_kernel(struct item message)
+{
+    struct rtmsg route = header_of(ROUTE, message).route;
+
+    return route.rtm_family == AF_INET6 && route.rtm_protocol == RTPROT_KERNEL &&
+           (route.rtm_type == RTN_LOCAL || route.rtm_type == RTN_ANYCAST);
+}
+
 /* Whether a message is of this link, and something that an administrator can set. */
 static bool belongs(const struct capture *capture, struct item message)
 {
@@ -125,7 +138,8 @@ static bool belongs(const struct capture *capture, struct item message)
                !(header.address.ifa_family == AF_INET6 &&
                  (address_flags(message) & IFA_F_TEMPORARY));
     case ROUTE:
-        return (header.route.rtm_flags & RTM_F_CLONED) == 0 && uses(message, capture->ifindex);
+        return (header.route.rtm_flags & RTM_F_CLONED) == 0 && !is_made_by_kernel(message) &&
+               uses(message, capture->ifindex);
     case NEXTHOP:
         return (int)attr_u32(find(NEXTHOP, message, NHA_OIF), 0) == capture->ifindex;
     default:
@@ -623,18 +637,6 @@ static struct item twin(enum thing thing, const struct list *list, int list_inde
     return (struct item){0};
 }
 
-/*
- * The kernel puts these in by itself, some after we are done: one of ours in their
- * place would stay behind when the address that they belong to goes.
- */
-static bool is_made_by_kernel(struct item message)
-{
-    struct rtmsg route = header_of(ROUTE, message).route;
-
-    return route.rtm_family == AF_INET6 && route.rtm_protocol == RTPROT_KERNEL &&
-           route.rtm_table == RT_TABLE_LOCAL && route.rtm_type != RTN_MULTICAST;
-}
-
 bool route_outlives(struct item route, const struct list *addresses, uint64_t elapsed)
 {
     const struct rtattr *source = find(ROUTE, route, RTA_PREFSRC);
@@ -678,8 +680,7 @@ static int add_missing(struct nl *nl, enum thing thing, const struct list *wante
         LIST_EACH(item, wanted) {
             size_t n = i++ % (sizeof done / sizeof done[0]);
             if (!done[n])
-                done[n] = twin(thing, present, to, item, from).data != NULL ||
-                          (thing == ROUTE && is_made_by_kernel(item));
+                done[n] = twin(thing, present, to, item, from).data != NULL;
             if (done[n])
                 continue;
             int rc = thing == ADDRESS ? address_add(nl, item, from, to, elapsed)
@@ -697,35 +698,63 @@ static int add_missing(struct nl *nl, enum thing thing, const struct list *wante
     return first_error;
 }
 
+static int capture_all(struct nl *nl, enum thing thing, int ifindex, struct list *out)
+{
+    int rc = messages_capture(nl, thing, ifindex, out);
+
+    return rc == 0 && thing == NEXTHOP ? messages_capture_groups(nl, out) : rc;
+}
+
+/* How many were taken off; the first error in *rc. */
+static size_t remove_extra(struct nl *nl, enum thing thing, const struct list *wanted, int from,
+                           const struct list *present, int to, struct item *culprit, int *rc)
+{
+    size_t removed = 0;
+
+    LIST_EACH(item, present) {
+        if (twin(thing, wanted, from, item, to).data != NULL)
+            continue;
+        int failed = message_send(nl, thing, REMOVE, item, to, to, 0);
+        removed++;
+        /* Gone already: with the address or the route that it hung on. */
+        if (failed == 0 || failed == -ESRCH || failed == -ENOENT || failed == -EADDRNOTAVAIL ||
+            *rc < 0)
+            continue;
+        *rc = failed;
+        *culprit = item;
+    }
+    return removed;
+}
+
+/*
+ * First adds, then removes: a route that the administrator took away may be what
+ * another one's gateway is reached by when it is added. Then adds again what one
+ * that was removed stood in the way of.
+ */
 int messages_restore(struct nl *nl, enum thing thing, const struct list *wanted, int from, int to,
                      uint64_t elapsed, struct item *culprit)
 {
     static _Alignas(8) unsigned char room[768 << 10];
     struct list present;
+    struct item missing = {0};
+    int rc = 0;
 
     list_init(&present, room, sizeof room);
     *culprit = (struct item){0};
-    int rc = messages_capture(nl, thing, to, &present);
-    if (rc == 0 && thing == NEXTHOP)
-        rc = messages_capture_groups(nl, &present);
-    if (rc < 0)
-        return rc;
-    LIST_EACH(item, &present) {
-        if (twin(thing, wanted, from, item, to).data != NULL)
-            continue;
-        int failed = message_send(nl, thing, REMOVE, item, to, to, 0);
-        /* Gone already: with the address or the route that it hung on. */
-        if (failed < 0 && failed != -ESRCH && failed != -ENOENT && failed != -EADDRNOTAVAIL &&
-            rc == 0) {
-            rc = failed;
-            *culprit = item;
-        }
+    int failed = capture_all(nl, thing, to, &present);
+    if (failed < 0)
+        return failed;
+    failed = add_missing(nl, thing, wanted, &present, from, to, elapsed, &missing);
+    if (remove_extra(nl, thing, wanted, from, &present, to, culprit, &rc) > 0) {
+        /* The culprit's bytes stand in the list that is about to be read anew. */
+        if (rc < 0)
+            return rc;
+        failed = capture_all(nl, thing, to, &present);
+        if (failed == 0)
+            failed = add_missing(nl, thing, wanted, &present, from, to, elapsed, &missing);
     }
-    struct item other = {0};
-    int failed = add_missing(nl, thing, wanted, &present, from, to, elapsed, &other);
-    if (rc < 0 || failed == 0)
-        return rc;
-    *culprit = other;
+    if (failed < 0)
+        *culprit = missing;
     return failed;
 }
 

@@ -36,13 +36,17 @@ static bool drop_holder(struct record *record, const char *id)
 /*
  * Does something only for a container that holds the device: a runtime may call an
  * old container's poststop long after the next one has taken the link. The link
- * goes home with the last holder that is alive.
+ * goes home with the last holder that is alive. What a killed mover left half done
+ * is ended whoever calls: nobody holds that.
  */
 static int let_go(struct mover *mover)
 {
     struct record *record = &mover->record;
+    bool half_done = record->phase == PHASE_ATTACHING || record->phase == PHASE_RETURNING;
 
-    if (record->phase == PHASE_NONE || !drop_holder(record, mover->state.id))
+    if (record->phase == PHASE_NONE)
+        return 0;
+    if (!drop_holder(record, mover->state.id) && !half_done)
         return 0;
     drop_dead_holders(mover, "");
     if (record->phase == PHASE_ATTACHED && record->holder_count > 0)
