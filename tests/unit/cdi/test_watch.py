@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import shutil
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+from watchdog import events
 
 import cdi
-from cdi.watch import Watcher
+from cdi.watch import Watcher, _Handler
 from tests.unit.cdi import specs
 
 LIMIT = 30
@@ -124,15 +126,59 @@ def test_one_directory_under_two_names_is_watched_for_both(tmp_path: pathlib.Pat
     run([tmp_path / "link", tmp_path / "real"], body)
 
 
-def test_a_wait_that_is_cancelled_loses_no_change(tmp_path: pathlib.Path) -> None:
-    async def body(watcher: Watcher) -> None:
-        await until(watcher)
-        waiting = asyncio.ensure_future(anext(watcher))
-        await asyncio.sleep(0)
-        put(tmp_path, "eth1")
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        await until(watcher, "eth1")
+class Gated(Watcher):
+    """Says when it reads, and waits for leave to."""
 
-    run([tmp_path], body)
+    def __init__(self, directories: list[pathlib.Path]) -> None:
+        super().__init__(directories)
+        self.reading = asyncio.Event()
+        self.gate = threading.Event()
+
+    def _read(self) -> cdi.Registry:
+        self._loop.call_soon_threadsafe(self.reading.set)
+        assert self.gate.wait(LIMIT)
+        return super()._read()
+
+
+def test_a_wait_that_is_cancelled_while_it_reads_loses_no_change(tmp_path: pathlib.Path) -> None:
+    put(tmp_path, "eth1")
+
+    async def body() -> None:
+        async with asyncio.timeout(LIMIT), Gated([tmp_path]) as watcher:
+            waiting = asyncio.ensure_future(anext(watcher))
+            await watcher.reading.wait()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            watcher.gate.set()
+            await until(watcher, "eth1")
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("event", "wakes"),
+    [
+        (events.FileMovedEvent("/d/.cdi-0.tmp", "/d/a.json"), True),
+        (events.FileCreatedEvent("/d/a.yaml"), True),
+        (events.FileModifiedEvent("/d/.a.json"), True),
+        (events.FileClosedEvent("/d/a.json"), True),
+        (events.FileDeletedEvent("/d/a.json"), True),
+        (events.FileOpenedEvent("/d/a.json"), False),
+        (events.FileClosedNoWriteEvent("/d/a.json"), False),
+        (events.FileModifiedEvent("/d/.cdi-0.tmp"), False),
+        (events.FileCreatedEvent("/d/a.txt"), False),
+        (events.DirModifiedEvent("/d"), False),
+        (events.DirCreatedEvent("/d/below"), True),
+        (events.DirDeletedEvent("/d/other"), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, events.FileSystemEvent) else None,
+)
+def test_only_what_changes_a_spec_file_or_a_directory_in_question_wakes(
+    event: events.FileSystemEvent, wakes: bool
+) -> None:
+    """Our own reading above all does not, or we would read for ever."""
+    woken: list[bool] = []
+    handler = _Handler(frozenset(("", "below")), lambda: woken.append(True))
+    handler.dispatch(event)
+    assert bool(woken) == wakes
