@@ -13,6 +13,7 @@
 #include "mover.h"
 #include "netns.h"
 #include "sysctl.h"
+#include "uplink.h"
 
 /* The pod's side of one attach. */
 struct pod {
@@ -29,18 +30,6 @@ static struct holder *find_holder(struct record *record, const char *id)
         if (strcmp(record->holders[i].id, id) == 0)
             return &record->holders[i];
     return NULL;
-}
-
-static void join_pod(struct holder *holder, const struct oci_state *state)
-{
-    struct text text;
-
-    if (state->pod_name[0] == '\0')
-        return;
-    text_init(&text, holder->pod, sizeof holder->pod);
-    text_put(&text, state->pod_namespace);
-    text_put_char(&text, '/');
-    text_put(&text, state->pod_name);
 }
 
 /* Enters the container of the OCI state, or refreshes its entry. */
@@ -64,7 +53,8 @@ static int add_holder(struct mover *mover)
     holder->since = (uint64_t)time(NULL);
     memcpy(holder->pod_uid, state->pod_uid, sizeof holder->pod_uid);
     memcpy(holder->container, state->container, sizeof holder->container);
-    join_pod(holder, state);
+    memcpy(holder->pod_name, state->pod_name, sizeof holder->pod_name);
+    memcpy(holder->pod_namespace, state->pod_namespace, sizeof holder->pod_namespace);
     return 0;
 }
 
@@ -88,9 +78,11 @@ static void put_holders(struct text *text, const struct record *record)
             continue;
         text_put(text, "container ");
         text_put_quoted(text, span_of(holder->id));
-        if (holder->pod[0] != '\0') {
+        if (holder->pod_name[0] != '\0') {
             text_put(text, " of pod ");
-            text_put_quoted(text, span_of(holder->pod));
+            text_put_quoted(text, span_of(holder->pod_namespace));
+            text_put_char(text, '/');
+            text_put_quoted(text, span_of(holder->pod_name));
         }
         text_put(text, " (pid ");
         text_put_unsigned(text, (uint64_t)holder->pid);
@@ -242,7 +234,7 @@ static int fail_master(struct mover *mover, const struct link *link)
 /* What can be wrong with lending a link, seen from the link itself. */
 static int check_link(struct mover *mover, const struct link *link)
 {
-    char reason[160];
+    char reason[256];
     struct text text;
 
     text_init(&text, reason, sizeof reason);
@@ -252,15 +244,8 @@ static int check_link(struct mover *mover, const struct link *link)
         return fail_master(mover, link);
     if (mover->options->mac.length != 0 && mover->options->mac.length != link->mac.length)
         return fail(mover, -EINVAL, "check the link", "--mac is not of the length of its MAC");
-    LIST_EACH(route, &mover->record.routes) {
-        if (!route_is_default(route))
-            continue;
-        text_put(&text, "it is an uplink of this node, it carries a default route (");
-        message_describe(ROUTE, route, &text);
-        text_put_char(&text, ')');
-        return fail(mover, -EPERM, "check the link", reason);
-    }
-    return 0;
+    int rc = uplink_check(&mover->host, link, &mover->record.routes, &text);
+    return rc < 0 ? fail(mover, rc, "check the link", rc == -EPERM ? reason : NULL) : 0;
 }
 
 /* Everything that the way home will need. */

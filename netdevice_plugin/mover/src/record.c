@@ -179,8 +179,6 @@ static void put_field(struct text *out, const struct field *field, const struct 
 
 static void put_holder(struct text *out, const struct holder *holder)
 {
-    const char *slash = strchr(holder->pod, '/');
-
     put_key(out, "holder");
     text_put_word(out, span_of(holder->id));
     text_put_char(out, ' ');
@@ -190,12 +188,12 @@ static void put_holder(struct text *out, const struct holder *holder)
     text_put_char(out, ' ');
     text_put_unsigned(out, holder->since);
     text_put_char(out, ' ');
-    if (slash == NULL) {
+    if (holder->pod_name[0] == '\0' && holder->pod_namespace[0] == '\0') {
         text_put_char(out, '-');
     } else {
-        text_put_word(out, (struct span){holder->pod, (size_t)(slash - holder->pod)});
+        text_put_word(out, span_of(holder->pod_namespace));
         text_put_char(out, '/');
-        text_put_word(out, span_of(slash + 1));
+        text_put_word(out, span_of(holder->pod_name));
     }
     text_put_char(out, ' ');
     text_put_word(out, span_of(holder->pod_uid));
@@ -239,31 +237,41 @@ static int parse_netns(struct span value, struct record *out)
     return rc < 0 ? rc : parse_unsigned(value, UINT64_MAX, &out->netns_ino);
 }
 
-/* A word as put_word() wrote it; "-" is nothing. */
-static int parse_word(struct span *rest, char *out, size_t size)
+/* A word as text_put_word() wrote it; "-" is nothing, no word at all is wrong. */
+static int parse_word(struct span word, char *out, size_t size)
 {
-    struct span word = span_cut(rest, ' ', NULL);
+    if (word.length == 0)
+        return -EINVAL;
+    return span_is(word, "-") ? 0 : text_unescape(word, out, size);
+}
 
+static int parse_pod(struct span word, struct holder *holder)
+{
     if (span_is(word, "-"))
         return 0;
-    return text_unescape(word, out, size);
+    struct span first = span_cut(&word, '/', NULL);
+    int rc = parse_word(first, holder->pod_namespace, sizeof holder->pod_namespace);
+    return rc < 0 ? rc : parse_word(word, holder->pod_name, sizeof holder->pod_name);
 }
 
 static int parse_holder(struct span value, struct record *out)
 {
     struct holder *holder = &out->holders[out->holder_count];
+    struct span words[7];
     uint64_t pid;
 
     if (out->holder_count == RECORD_HOLDERS)
         return -ENOBUFS;
     memset(holder, 0, sizeof *holder);
-    if (parse_word(&value, holder->id, sizeof holder->id) < 0 || holder->id[0] == '\0' ||
-        parse_unsigned(span_cut(&value, ' ', NULL), INT32_MAX, &pid) < 0 ||
-        parse_unsigned(span_cut(&value, ' ', NULL), UINT64_MAX, &holder->start) < 0 ||
-        parse_unsigned(span_cut(&value, ' ', NULL), UINT64_MAX, &holder->since) < 0 ||
-        parse_word(&value, holder->pod, sizeof holder->pod) < 0 ||
-        parse_word(&value, holder->pod_uid, sizeof holder->pod_uid) < 0 ||
-        parse_word(&value, holder->container, sizeof holder->container) < 0)
+    for (size_t i = 0; i < 7; i++)
+        words[i] = span_cut(&value, ' ', NULL);
+    if (value.length > 0 || parse_word(words[0], holder->id, sizeof holder->id) < 0 ||
+        holder->id[0] == '\0' || parse_unsigned(words[1], INT32_MAX, &pid) < 0 ||
+        parse_unsigned(words[2], UINT64_MAX, &holder->start) < 0 ||
+        parse_unsigned(words[3], UINT64_MAX, &holder->since) < 0 ||
+        parse_pod(words[4], holder) < 0 ||
+        parse_word(words[5], holder->pod_uid, sizeof holder->pod_uid) < 0 ||
+        parse_word(words[6], holder->container, sizeof holder->container) < 0)
         return -EINVAL;
     holder->pid = (int)pid;
     out->holder_count++;

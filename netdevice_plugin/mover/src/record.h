@@ -30,7 +30,8 @@ struct holder {
     int pid;
     uint64_t start; /* clock ticks after boot */
     uint64_t since; /* unix seconds */
-    char pod[2 * OCI_NAME_SIZE]; /* namespace/name */
+    char pod_namespace[OCI_NAME_SIZE];
+    char pod_name[OCI_NAME_SIZE];
     char pod_uid[OCI_NAME_SIZE];
     char container[OCI_NAME_SIZE];
 };
