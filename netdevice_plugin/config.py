@@ -50,12 +50,14 @@ class Config:
 class InvalidConfigError(ConfigError):
     """A configuration has problems; `problems` has a line for each, in the file's order."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(
+        self, problems: Sequence[str], *, hint: str = "see docs/reference/configuration.md"
+    ) -> None:
         self.problems = tuple(problems)
         lines = list(self.problems)
         if len(lines) != 1:
             lines.insert(0, f"{len(lines)} problems:")
-        super().__init__("\n  ".join(lines), hint="see docs/reference/configuration.md")
+        super().__init__("\n  ".join(lines), hint=hint)
 
 
 def load(path: Path) -> Config:
