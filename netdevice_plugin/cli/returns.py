@@ -1,0 +1,135 @@
+"""Taking links back: which of them, and how the mover fared with each."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from netdevice_plugin import attachments, mover
+from netdevice_plugin.attachments import Attachment, Phase
+from netdevice_plugin.cli import loans
+from netdevice_plugin.errors import ConfigError
+from netdevice_plugin.model import device_name
+from netdevice_plugin.mover import Exit, Outcome
+
+RunMover = Callable[..., Outcome]
+
+_WORST_FIRST = (Exit.FAILED, Exit.LOST, Exit.HELD)
+_AT_WORK = (Phase.ATTACHING, Phase.RETURNING)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """How to take links back."""
+
+    dry_run: bool = False
+    force: bool = False  # from a container that lives, too
+    forget: bool = False  # drop the record of one that is not found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """How it went with one device; `text` is a line, the reason where `code` is not 0."""
+
+    code: int
+    text: str
+
+
+def named(devices: Iterable[str], run_dir: Path, known: Sequence[Attachment]) -> tuple[str, ...]:
+    """Find devices by their name, or that of their link.
+
+    Raises ConfigError, before anything is done, if one is not lent. A record that
+    cannot be read is one all the same: the mover may know better.
+    """
+    found, problems = [], []
+    for name in dict.fromkeys(devices):
+        candidates = (name, device_name(name))
+        has = (one for one in candidates if _has_record(run_dir, one))
+        if device := next(has, ""):
+            found.append(device)
+        else:
+            problems.append(name)
+    if problems:
+        lent = ", ".join(one.device for one in known) or "nothing"
+        names = ", ".join(name[:80] for name in problems)
+        raise ConfigError(f"not lent: {names}", hint=f"lent: {lent}")
+    return tuple(found)
+
+
+def _has_record(run_dir: Path, device: str) -> bool:
+    return "/" not in device and os.path.lexists(run_dir / "attachments" / device)
+
+
+def abandoned(known: Iterable[Attachment], run_dir: Path) -> tuple[str, ...]:
+    """List the devices that no living container has, and no mover is at work on."""
+    return tuple(
+        one.device
+        for one in known
+        if loans.why_reclaim(one, attachments.alive)
+        and not (one.phase in _AT_WORK and _locked(run_dir / "locks" / one.device))
+    )
+
+
+def _locked(path: Path) -> bool:
+    """Whether a mover is at work: it holds the device's lock meanwhile."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def foretell(device: str, known: Sequence[Attachment], flags: Flags) -> Result:
+    """Say what `take_back` would do, as far as the record tells."""
+    record = next((one for one in known if one.device == device), None)
+    if record is None:
+        return Result(Exit.FAILED, f"{device}: its record cannot be read")
+    living = [one for one in record.holders if attachments.alive(one)]
+    reason = loans.why_reclaim(record, attachments.alive)
+    if not reason and not flags.force:
+        return Result(Exit.HELD, f"{device}: held by {', '.join(map(loans.describe, living))}")
+    how = f"would bring {record.link.name} home"
+    if flags.forget:
+        how += ", or forget it where that fails"
+    reason = reason or f"taken from {', '.join(map(loans.describe, living))}"
+    return Result(Exit.DONE, f"{device}: {how} ({reason})")
+
+
+def take_back(device: str, run_dir: Path, flags: Flags, run: RunMover = mover.run) -> Result:
+    """Bring a link home by the mover; raises MoverError if that cannot be started.
+
+    To forget a link is the last resort: it is first looked for without.
+    """
+    force = ("--force",) if flags.force else ()
+    arguments = ("--device", device, "--run-dir", str(run_dir), *force)
+    outcome = run("reclaim", *arguments)
+    if outcome.code == Exit.DONE:
+        return Result(Exit.DONE, f"{device}: home")
+    if flags.forget and outcome.code in (Exit.LOST, Exit.FAILED):
+        forgotten = run("reclaim", *arguments, "--forget")
+        if forgotten.code == Exit.DONE:
+            return Result(Exit.DONE, f"{device}: forgotten")
+    code = outcome.code if outcome.code in _WORST_FIRST else Exit.FAILED
+    return Result(code, outcome.message or f"{device}: the mover ended with {outcome.code}")
+
+
+def each(
+    devices: Iterable[str], run_dir: Path, flags: Flags, known: Sequence[Attachment]
+) -> Iterator[Result]:
+    """Do it, or say what would be done, one device after the other."""
+    for device in devices:
+        if flags.dry_run:
+            yield foretell(device, known, flags)
+        else:
+            yield take_back(device, run_dir, flags)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Pick the exit code: failed before lost before held."""
+    seen = set(codes)
+    return next((code for code in _WORST_FIRST if code in seen), Exit.DONE)
