@@ -66,10 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     look_at(ROUTE, &record.routes);
     look_at(NEXTHOP, &record.nexthops);
     look_at(NEIGHBOUR, &record.neighbours);
-    /* Once, the spelling may change: a pod of which only half is known is "-/x", then "\x2d/x". */
-    size_t again = rewrite(first, length, second);
-    MUST(again >= length);
-    MUST(rewrite(second, again, first) == again);
-    MUST(memcmp(first, second, again) == 0);
+    MUST(rewrite(first, length, second) == length);
+    MUST(memcmp(first, second, length) == 0);
     return 0;
 }
