@@ -59,7 +59,7 @@ def _addresses() -> dict[int, tuple[Address, ...]]:
     return decode.addresses(
         body
         for family in (socket.AF_INET, socket.AF_INET6)
-        for body in _dump_family(Query("addresses", RTM_GETADDR, struct.pack("=B7x", family)))
+        for body in dump_family(Query("addresses", RTM_GETADDR, struct.pack("=B7x", family)))
     )
 
 
@@ -72,10 +72,10 @@ def _routes() -> dict[int, tuple[Route, ...]]:
 
 def _family_routes(family: int) -> list[bytes]:
     header = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, decode.RTN_UNICAST, 0)
-    return _dump_family(Query("routes", RTM_GETROUTE, header), decode.matters)
+    return dump_family(Query("routes", RTM_GETROUTE, header), decode.matters)
 
 
-def _dump_family(query: Query, keep: Callable[[bytes], bool] = bool) -> list[bytes]:
+def dump_family(query: Query, keep: Callable[[bytes], bool] = bool) -> list[bytes]:
     """List what one family has; it is the first byte of the query.
 
     A kernel without IPv6 answers for that with all that it has, so that the family

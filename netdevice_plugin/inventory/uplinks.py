@@ -63,16 +63,14 @@ def _canonical(text: str) -> str:
 def _uplinks(
     interfaces: Sequence[Interface], node_addresses: Sequence[str]
 ) -> Iterable[tuple[int, str]]:
-    """Yield loopback, the uplinks themselves, and all that is stacked with an uplink."""
-    roots: dict[int, str] = {}
-    for interface in interfaces:
-        if interface.loopback:
-            yield interface.ifindex, "is the loopback device"
-            continue
-        reason = _default_route(interface) or _node_address(interface, node_addresses)
-        if reason:
-            roots[interface.ifindex] = reason
-    yield from _closure(interfaces, roots)
+    """List loopback, the uplinks themselves, and all that is stacked with one of them."""
+    reasons = {
+        interface.ifindex: "is the loopback device"
+        if interface.loopback
+        else _default_route(interface) or _node_address(interface, node_addresses)
+        for interface in interfaces
+    }
+    return _closure(interfaces, {ifindex: text for ifindex, text in reasons.items() if text})
 
 
 def _default_route(interface: Interface) -> str:

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import pathlib
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
 from netdevice_plugin import inventory
+from netdevice_plugin.errors import InventoryError
+from netdevice_plugin.inventory import rtnl, source
+from netdevice_plugin.inventory.rtnl import Query
 from netdevice_plugin.model import Address, Route, Snapshot
 from tests.kernel.inventory import scene
 from tests.kernel.scratch import Netns, netns
@@ -220,3 +224,17 @@ def test_this_machines_own_hardware_is_described() -> None:
     paths = {p.parts[-3]: p for p in pathlib.Path("/sys/class/net").glob("*/device/driver")}
     found = {i.name: i.driver for i in inventory.snapshot().interfaces if i.driver}
     assert found == {name: path.readlink().name for name, path in paths.items()}
+
+
+def test_a_family_that_the_kernel_does_not_have_has_nothing(built: Netns) -> None:
+    """The kernel answers for it with what all others have, as it does for a missing IPv6."""
+    query = Query("routes", source.RTM_GETROUTE, struct.pack("=B11x", socket.AF_X25))
+    assert built.call(lambda: rtnl.dump(query)) != []
+    assert built.call(lambda: source.dump_family(query)) == []
+
+
+def test_a_question_that_makes_no_sense_is_refused_in_the_kernels_words(host: Netns) -> None:
+    """Only with strict checking; without it, routes would not be filtered by the kernel."""
+    query = Query("links", source.RTM_GETLINK, b"\0\0\7" + bytes(13))
+    with pytest.raises(InventoryError, match=r"cannot list links: Invalid argument: \w+"):
+        host.call(lambda: rtnl.dump(query))

@@ -99,10 +99,17 @@ def test_the_nodes_address() -> None:
     }
 
 
-def test_the_nodes_address_on_loopback_protects_nothing_else() -> None:
+def test_loopback_and_what_is_bound_to_it() -> None:
     own = (Address(family=4, address="192.0.2.1", prefix=32),)
-    found = hard(link(1, "lo", flags=8, addresses=own), link(2, "eth0"), nodes=("192.0.2.1",))
-    assert found == {"lo": "is the loopback device"}
+    assert hard(
+        link(1, "lo", flags=8, addresses=own),
+        link(2, "vx0", kind="vxlan", lower=1),
+        link(3, "eth0"),
+        nodes=("192.0.2.1",),
+    ) == {
+        "lo": "is the loopback device",
+        "vx0": "is stacked on lo, which is the loopback device",
+    }
 
 
 @pytest.mark.parametrize("text", ["", "eth0", "192.0.2", "192.0.2.1/24", "fe80::1%eth0", "1\0"])
