@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from netdevice_plugin import fields
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.model import Frontend, Injection, Pool, Selector
-from netdevice_plugin.yamltree import Node, Problem, YamlError, join, parse, shorten
+from netdevice_plugin.yamlnode import Node, Problem, YamlError, join, shorten
 
 if TYPE_CHECKING:
     from cdi import syntax
@@ -76,6 +76,8 @@ def loads(data: bytes, source: str) -> Config:
 
     Raises InvalidConfigError with every problem, as `source:line: path: what`.
     """
+    from netdevice_plugin.yamltree import parse  # noqa: PLC0415 - PyYAML takes 10 ms
+
     problems: list[Problem] = []
     config = None
     try:

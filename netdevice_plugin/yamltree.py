@@ -14,68 +14,17 @@ from collections.abc import Iterator
 
 import yaml
 
+from netdevice_plugin.yamlnode import Node, Problem, Scalar, YamlError, join, shorten
+
 MAX_DEPTH = 16
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _NULL = re.compile(r"|~|null|Null|NULL")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
-
-Scalar = str | int | float | bool | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Node:
-    """A value and the line (from 1) of its key, or of itself where it has none."""
-
-    value: Scalar | list[Node] | dict[str, Node]
-    line: int
-
-    def describe(self) -> str:
-        """Name the value for a message: a list, nothing, the number 8086."""
-        if isinstance(self.value, dict):
-            return "a mapping"
-        if isinstance(self.value, list):
-            return "a list"
-        if self.value is None:
-            return "nothing"
-        if isinstance(self.value, bool):
-            return "true" if self.value else "false"
-        kind = "text" if isinstance(self.value, str) else "number"
-        return f"the {kind} {shorten(self.value)}"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One thing that is wrong, and where: path is like `pools[0].name`."""
-
-    line: int
-    path: str
-    text: str
-
-
-class YamlError(Exception):
-    """The text cannot be made into a tree at all."""
-
-    def __init__(self, line: int, text: str) -> None:
-        super().__init__(text)
-        self.line = line
-
-
-def shorten(value: Scalar) -> str:
-    """Quote a value of the user's for a message: on one line, and not for ever."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def join(path: str, key: str) -> str:
-    """Extend a path by a key, in quotes where it is not a short plain word."""
-    word = key if _WORD.fullmatch(key) else shorten(key)
-    return f"{path}.{word}" if path else word
 
 
 def parse(text: str, problems: list[Problem]) -> Node:

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdevice_plugin import config, fields, yamltree
+from netdevice_plugin import config, fields, yamlnode, yamltree
 from netdevice_plugin.config import Config, InvalidConfigError
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.model import Frontend, Injection, PfRange, Pool, Selector
@@ -38,7 +38,7 @@ def accepted(text: str) -> bool:
     return True
 
 
-def plain(node: yamltree.Node) -> object:
+def plain(node: yamlnode.Node) -> object:
     if isinstance(node.value, dict):
         return {key: plain(value) for key, value in node.value.items()}
     return [plain(item) for item in node.value] if isinstance(node.value, list) else node.value
