@@ -57,10 +57,11 @@ def rebuild(attachment: Attachment, sysfs: Sysfs, now: float) -> Interface:
     link = attachment.link
     hardware = sysfs.function(link.pci)
     elapsed = max(0, int(now) - attachment.recorded) if attachment.recorded is not None else 0
+    name, altnames = _names(attachment)
     return Interface(
         ifindex=link.ifindex,
-        name=link.name,
-        altnames=link.altnames,
+        name=name,
+        altnames=altnames,
         kind=link.kind,
         link_type=decode.link_type(1 if link.type is None else link.type),
         mac=_mac(link.mac),
@@ -79,6 +80,16 @@ def rebuild(attachment: Attachment, sysfs: Sysfs, now: float) -> Interface:
         rdma=hardware.rdma,
         lent=True,
     )
+
+
+def _names(attachment: Attachment) -> tuple[str, tuple[str, ...]]:
+    """Name a link as its CDI file does, or the device would be gone from there.
+
+    The host may have renamed it since: the mover finds it by its MAC.
+    """
+    link = attachment.link
+    name = attachment.spec.link or link.name
+    return name, tuple(one for one in (*link.altnames, link.name) if one != name)
 
 
 def _mac(text: str) -> str:

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from netdevice_plugin.attachments import Attachment, HostLink, Phase
+from netdevice_plugin.attachments import Attachment, HostLink, Identity, Phase
 from netdevice_plugin.inventory.lent import merge
 from netdevice_plugin.model import Address, Interface, Protection, Route, Snapshot, VirtualFunction
 from tests.unit.inventory.messages import address, ip, link, nexthop, route, u32
@@ -31,6 +31,14 @@ def lent_only(attachment: Attachment, sysfs: pathlib.Path) -> Interface:
 def test_nothing_lent_changes_nothing() -> None:
     snapshot = Snapshot(interfaces=(Interface(ifindex=1, name="lo"),))
     assert merge(snapshot, []) is snapshot
+
+
+def test_a_link_renamed_before_it_left_keeps_the_name_of_its_device(
+    tmp_path: pathlib.Path,
+) -> None:
+    host = dataclasses.replace(VIRTUAL, name="wan0", altnames=("eth1", "other"))
+    found = lent_only(record(host, spec=Identity(link="eth1")), tmp_path)
+    assert (found.name, found.altnames) == ("eth1", ("other", "wan0"))
 
 
 def test_a_link_is_rebuilt_from_its_record(tmp_path: pathlib.Path) -> None:
