@@ -285,7 +285,7 @@ class Mover:
         return Record((self.run_dir / "attachments" / device).read_text())
 
     def error(self, device: str = DEVICE) -> str:
-        """The last failure as errors/DEVICE has it, without its time."""
+        """The last failure as errors/DEVICE has it, `STEP: REASON`, without its time."""
         text = (self.run_dir / "errors" / device).read_text()
         assert text.endswith("\n")
         seconds, _, line = text.rstrip("\n").partition(" ")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.kernel.mover.dump import assert_same, glance
+from tests.kernel.mover.dump import assert_same, glance, settled
 from tests.kernel.mover.harness import DEVICE, Container, Containers, Mover, Result, identity
 from tests.kernel.mover.links import make_up
 from tests.kernel.scratch import Netns
@@ -161,7 +161,7 @@ def test_wrong_arguments_touch_nothing(
     args: tuple[str, ...], mover: Mover, pod: Netns, containers: Containers
 ) -> None:
     make_up(mover.host)
-    before = glance(mover.host)
+    before = settled(mover.host, glance)
     where = () if "--run-dir" in args or not args else ("--run-dir", str(mover.run_dir))
     result = mover.run(*args, *where, stdin=containers.of(pod).state())
     assert_refused(mover, result)
@@ -174,7 +174,7 @@ def test_a_wrong_state_touches_nothing(
     make: Callable[[Container], bytes], mover: Mover, pod: Netns, containers: Containers
 ) -> None:
     make_up(mover.host)
-    before = glance(mover.host)
+    before = settled(mover.host, glance)
     given = make(containers.of(pod)).decode("utf-8", "surrogateescape")
     result = mover.run(*mover.arguments("attach"), *identity(mover.host), stdin=given)
     assert_refused(mover, result)
@@ -197,7 +197,7 @@ def test_a_wrong_state_detaches_nothing(
 
 def test_a_closed_stdin_touches_nothing(mover: Mover) -> None:
     make_up(mover.host)
-    before = glance(mover.host)
+    before = settled(mover.host, glance)
     binary, *args = (mover.binary, *mover.arguments("attach"), *identity(mover.host))
     done = mover.host.run("sh", "-c", '"$0" "$@" <&-', binary, *args, check=False)
     assert_refused(mover, Result(done.returncode, done.stdout, done.stderr))
@@ -303,7 +303,7 @@ def test_a_damaged_record_is_an_error_and_stays(
     command: str, content: str, mover: Mover, pod: Netns, containers: Containers
 ) -> None:
     make_up(mover.host)
-    before = glance(mover.host)
+    before = settled(mover.host, glance)
     path = mover.run_dir / "attachments" / DEVICE
     path.parent.mkdir(parents=True)
     path.write_text(content)

@@ -18,7 +18,7 @@ def assert_refused(mover: Mover, result: Result, before: Dump) -> None:
     """Exit 1 and one line; the host is as it was and nothing is left."""
     assert result.code == 1, result
     assert result.reason.startswith(f"netdevice-mover: {DEVICE}: ")
-    assert result.reason.endswith(f": {mover.error()}")
+    assert result.reason == f"netdevice-mover: {DEVICE}: {mover.error()}"
     assert mover.leftovers() == [f"errors/{DEVICE}"]
     assert_same(mover.host, before)
 

@@ -14,7 +14,6 @@ from tests.kernel.mover.links import RICH, make_up
 from tests.kernel.scratch import Netns
 
 KILLED = -signal.SIGKILL
-RICH_KINDS = ("veth", "macvlan")
 Heal = Callable[[Mover, Containers, Container, tuple[str, ...]], None]
 
 
@@ -71,11 +70,15 @@ def by_the_next_container(
     successor.end()
 
 
-HEALERS = (by_reclaim, by_poststop, by_the_next_container)
-
-
-@pytest.mark.parametrize("heal", HEALERS)
-@pytest.mark.parametrize("kind", RICH_KINDS)
+@pytest.mark.parametrize(
+    ("kind", "heal"),
+    [
+        ("veth", by_reclaim),
+        ("veth", by_poststop),
+        ("veth", by_the_next_container),
+        ("macvlan", by_reclaim),
+    ],
+)
 def test_an_attach_killed_at_any_step_loses_nothing(
     kind: str, heal: Heal, fast_mover: Mover, containers: Containers
 ) -> None:
@@ -93,9 +96,17 @@ def test_an_attach_killed_at_any_step_loses_nothing(
     assert each_step(attach) > 10
 
 
-@pytest.mark.parametrize("heal", HEALERS)
-@pytest.mark.parametrize("holder", ["alive", "dead"])
-@pytest.mark.parametrize("kind", RICH_KINDS)
+@pytest.mark.parametrize(
+    ("kind", "holder", "heal"),
+    [
+        ("veth", "alive", by_reclaim),
+        ("veth", "alive", by_poststop),
+        ("veth", "dead", by_reclaim),
+        ("veth", "dead", by_poststop),
+        ("veth", "dead", by_the_next_container),
+        ("macvlan", "dead", by_reclaim),
+    ],
+)
 def test_a_detach_killed_at_any_step_loses_nothing(
     kind: str, holder: str, heal: Heal, fast_mover: Mover, containers: Containers
 ) -> None:

@@ -146,7 +146,7 @@ def assert_lost(mover: Mover, container: Container) -> None:
     result = mover.detach(container)
     assert result.code == 0, result
     assert DEVICE in result.reason
-    assert result.reason.endswith(f": {mover.error()}")
+    assert result.reason == f"netdevice-mover: {DEVICE}: {mover.error()}"
     assert mover.record().one("phase") == "lost"
     assert mover.record().one("error")
     again = mover.reclaim()

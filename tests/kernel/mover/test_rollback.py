@@ -83,7 +83,7 @@ def assert_rolled_back(
     assert device == DEVICE
     assert step
     assert reason
-    assert result.reason.endswith(f": {mover.error()}")
+    assert result.reason == f"netdevice-mover: {DEVICE}: {mover.error()}"
     assert mover.leftovers() == [f"errors/{DEVICE}"]
     assert_same(mover.host, before)
     mover.detach(container).ok()

@@ -45,7 +45,7 @@ def test_a_name_that_was_taken_meanwhile_strands_the_link_until_it_is_free(
 
     assert result.code == 0, result
     assert DEVICE in result.reason
-    assert result.reason.endswith(f": {mover.error()}")
+    assert result.reason == f"netdevice-mover: {DEVICE}: {mover.error()}"
     assert mover.record().one("phase") == "stranded"
     assert mover.record().one("error")
     (home,) = (link for link in mover.host.links().values() if link["address"] == MAC)
@@ -77,16 +77,42 @@ def test_the_next_attach_lends_a_stranded_link_once_it_can_be_as_it_was(
 def test_a_route_that_cannot_come_back_strands_the_link_with_all_else(
     mover: Mover, pod: Netns, containers: Containers
 ) -> None:
-    make_up(mover.host, "veth", f"route add 10.5.0.0/24 via 10.1.0.1 dev {DEVICE}")
+    make_up(mover.host, "veth", "link add other0 type veth peer name other1", "link set other1 up")
+    mover.host.sysctl("ipv6/conf/other0/disable_ipv6", "1")
+    route = f"10.5.0.0/24 nexthop via 10.1.0.1 dev {DEVICE} nexthop via 10.2.0.1 dev other0"
+    mover.host.batch(
+        ["link set other0 up", "addr add 10.2.0.5/24 dev other0", f"route add {route}"]
+    )
     before = settled(mover.host)
     container = containers.of(pod)
     mover.attach(container, *identity(mover.host)).ok()
-    mover.host.ip("route", "add", "10.5.0.0/24", "via", "192.0.2.7")
+    mover.host.ip("link", "set", "other0", "down")
     result = mover.detach(container)
     assert result.code == 0, result
     assert "10.5.0.0/24" in result.reason
     assert mover.record().one("phase") == "stranded"
-    mover.host.ip("route", "del", "10.5.0.0/24", "via", "192.0.2.7")
+    mover.host.ip("link", "set", "other0", "up")
     mover.reclaim().ok()
     assert mover.leftovers() == []
+    assert_same(mover.host, before)
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ("10.5.0.0/24 via 10.1.0.1", "10.5.0.0/24 via 192.0.2.7"),
+        ("2001:db8:5::/48 via 2001:db8:1::1", "2001:db8:5::/48 via 2001:db8:ffff::7"),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_a_route_that_the_host_got_meanwhile_stays_beside_the_links_own(
+    own: str, other: str, mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host, "veth", f"route add {own} dev {DEVICE}")
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host)).ok()
+    mover.host.batch([f"route add {other}"])
+    mover.detach(container).ok()
+    mover.host.batch([f"route del {other}"])  # fails if it is not there any more
     assert_same(mover.host, before)
