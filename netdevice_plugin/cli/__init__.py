@@ -22,6 +22,7 @@ def main() -> None:
 
 
 main.commands_at = {
+    "devices": "netdevice_plugin.cli.devices:devices",
     "cdi": "netdevice_plugin.cli.cdi:cdi",
     "status": "netdevice_plugin.cli.status:status",
     "reclaim": "netdevice_plugin.cli.reclaim:reclaim",

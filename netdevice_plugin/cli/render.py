@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from cdi.syntax import Plain
 
+_FOLDED = {"ADDRESSES": 18, "ALTNAMES": 15, "HOLDER": 20, "WHY NOT": 24, "ERROR": 24}  # at least
 _STYLES = {
     "up": "green",
     "attached": "cyan",
@@ -60,11 +61,17 @@ def _rich_table(rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text  # noqa: PLC0415 - as which nothing is taken for markup
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in rows[0]:
-        grid.add_column(heading, overflow="fold")
+    least = 0
+    for heading, *cells in zip(*rows, strict=True):
+        width = max(map(len, (heading, *cells)))
+        width = min(width, _FOLDED.get(heading, width))
+        grid.add_column(heading, overflow="fold", min_width=width)
+        least += width + 2
     for row in rows[1:]:
         grid.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
-    Console().print(grid)
+    console = Console()
+    console.width = max(console.width, least)  # the terminal breaks what is too long, we cut none
+    console.print(grid)
 
 
 def document(value: Plain, form: str, *, compact: bool = False) -> None:

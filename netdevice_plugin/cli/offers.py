@@ -1,0 +1,178 @@
+"""What `devices` says of every link: who may have it, who has it, or why nobody may. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from netdevice_plugin import pools
+from netdevice_plugin.attachments import Attachment
+from netdevice_plugin.cli import loans
+from netdevice_plugin.cli.look import View
+from netdevice_plugin.model import Interface, PciDevice, Pool, device_name
+
+if TYPE_CHECKING:
+    from cdi.syntax import Plain
+
+HEADINGS = (
+    "NAME",
+    "KIND",
+    "STATE",
+    "DRIVER",
+    "PCI",
+    "NUMA",
+    "ADDRESSES",
+    "POOL",
+    "HOLDER",
+    "WHY NOT",
+)
+WIDE = (
+    *HEADINGS[:-1],
+    "DEVICE",
+    "IFINDEX",
+    "MAC",
+    "MTU",
+    "SPEED",
+    "VF OF",
+    "RDMA",
+    "ALTNAMES",
+    "WHY NOT",
+)
+
+_LINK_SCOPE = 253  # RT_SCOPE_LINK: fe80::/10, which says nothing of a link
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A link and what becomes of it; either `pool` or `reason` is empty."""
+
+    interface: Interface
+    device: str
+    pool: str = ""  # networking.k8s.io/netdevice
+    reason: str = ""
+    attachment: Attachment | None = None
+
+    @property
+    def state(self) -> str:
+        """Where it is, if not on the host; else whether it works."""
+        if self.attachment:
+            return self.attachment.phase.value
+        return self.interface.operstate if self.interface.up else "down"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """All links by name, and what is wrong with pools and records."""
+
+    links: tuple[Offer, ...]
+    problems: tuple[str, ...] = ()
+
+
+def offers(view: View, configured: Sequence[Pool]) -> Offers:
+    """Give each link to its pool, or say why it has none."""
+    assignment = pools.assign(view.snapshot, configured)
+    kinds = {pool.name: pool.kind for pool in configured}
+    records = {attachment.device: attachment for attachment in view.attachments}
+
+    def offer(interface: Interface, pool: str, reason: str) -> Offer:
+        device = device_name(interface.name)
+        record = records.get(device) if interface.lent else None
+        return Offer(
+            interface=interface, device=device, pool=pool, reason=reason, attachment=record
+        )
+
+    found = [offer(one.interface, kinds[one.pool], "") for one in assignment.devices]
+    found += [offer(one.interface, "", one.reason) for one in assignment.refusals]
+    return Offers(
+        links=tuple(sorted(found, key=lambda one: (one.interface.name, one.interface.ifindex))),
+        problems=(*assignment.problems, *map(str, view.problems)),
+    )
+
+
+def rows(links: Iterable[Offer]) -> list[dict[str, str]]:
+    """Make the table: the cells of each link by heading."""
+    return [_cells(link) for link in links]
+
+
+def _cells(offer: Offer) -> dict[str, str]:
+    interface = offer.interface
+    pci, vf = interface.pci, interface.vf
+    addresses = [one for one in interface.addresses if one.scope != _LINK_SCOPE]
+    holders = offer.attachment.holders if offer.attachment else ()
+    return {
+        "NAME": interface.name,
+        "KIND": interface.kind or interface.link_type,
+        "STATE": offer.state,
+        "DRIVER": interface.driver,
+        "PCI": pci.address if pci else "",
+        "NUMA": "" if pci is None or pci.numa_node is None else str(pci.numa_node),
+        "ADDRESSES": ",".join(map(str, addresses)),
+        "POOL": offer.pool.rpartition("/")[2],
+        "HOLDER": ",".join(loans.pod(one) or one.container[:12] for one in holders),
+        "WHY NOT": offer.reason,
+        "DEVICE": f"{offer.pool}={offer.device}" if offer.pool else "",
+        "IFINDEX": str(interface.ifindex),
+        "MAC": interface.identity_mac,
+        "MTU": str(interface.mtu),
+        "SPEED": str(interface.speed or ""),
+        "VF OF": f"{vf.pf_name or vf.pf_address}#{vf.number}" if vf else "",
+        "RDMA": interface.rdma,
+        "ALTNAMES": ",".join(interface.altnames),
+    }
+
+
+def document(found: Offers) -> Plain:
+    """Describe all for programs; docs/reference/cli.md has the keys."""
+    return {"links": [_entry(link) for link in found.links], "problems": [*found.problems]}
+
+
+def _entry(offer: Offer) -> Plain:
+    interface = offer.interface
+    holders = offer.attachment.holders if offer.attachment else ()
+    return {
+        "name": interface.name,
+        "device": offer.device if offer.pool else None,
+        "pool": offer.pool or None,
+        "reason": offer.reason or None,
+        "state": offer.state,
+        "lent": interface.lent,
+        "holders": [{"container": one.container, "pod": loans.pod(one) or None} for one in holders],
+        **_link(interface),
+    }
+
+
+def _link(interface: Interface) -> dict[str, Plain]:
+    vf, pf = interface.vf, interface.pf
+    return {
+        "ifindex": interface.ifindex,
+        "altnames": [*interface.altnames],
+        "alias": interface.alias or None,
+        "kind": interface.kind or None,
+        "linkType": interface.link_type,
+        "mac": interface.mac or None,
+        "permanentMac": interface.permanent_mac or None,
+        "mtu": interface.mtu,
+        "up": interface.up,
+        "carrier": interface.carrier,
+        "speed": interface.speed,
+        "addresses": [str(address) for address in interface.addresses],
+        "driver": interface.driver or None,
+        "pci": _pci(interface.pci) if interface.pci else None,
+        "vf": {"pf": vf.pf_name or None, "pfAddress": vf.pf_address, "number": vf.number}
+        if vf
+        else None,
+        "pf": {"totalVfs": pf.total_vfs, "numVfs": pf.num_vfs} if pf else None,
+        "rdma": interface.rdma or None,
+    }
+
+
+def _pci(pci: PciDevice) -> Plain:
+    return {
+        "address": pci.address,
+        "vendor": pci.vendor or None,
+        "device": pci.device or None,
+        "driver": pci.driver or None,
+        "numaNode": pci.numa_node,
+        "root": pci.root or None,
+    }
