@@ -199,14 +199,16 @@ def test_a_burst_is_read_once(quiet: Netns) -> None:
     reader = Reader()
 
     async def body() -> list[Snapshot]:
-        stream = live.stream(coalesce=0.5, read=reader)
+        stream = live.stream(coalesce=0.3, read=reader)
         await anext(stream)
         waiting = asyncio.ensure_future(until(stream, has_mtu("eth1", 1309)))
         for mtu in range(1300, 1310):
             await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", str(mtu))
         seen = await waiting
+        following = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.5)  # time enough to read once more what has been read
         await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", "1400")
-        return [*seen, await anext(stream)]
+        return [*seen, await following]
 
     assert len(run(quiet, body)) == 2
     assert reader.reads == 3
