@@ -566,6 +566,20 @@ static void undo(struct mover *mover)
     }
 }
 
+static int move(struct mover *mover, struct pod *pod)
+{
+    const struct record *record = &mover->record;
+    const struct link *link = &record->link;
+    int rc = 0;
+
+    /* A link cannot take a name that it has as an altname; it gets that back at home. */
+    if (link_has_altname(link, record->pod_name))
+        rc = link_altname(&mover->host, link->ifindex, record->pod_name, false);
+    if (rc == 0)
+        rc = link_move(&mover->host, link->ifindex, pod->netns, record->pod_name, 0);
+    return rc < 0 ? fail_netlink(mover, rc, "move the link to the pod", &mover->host) : 0;
+}
+
 static int lend(struct mover *mover, struct pod *pod)
 {
     struct record *record = &mover->record;
@@ -574,15 +588,12 @@ static int lend(struct mover *mover, struct pod *pod)
     if (rc < 0)
         return rc;
     rc = pin_mount(record->pin, pod->netns);
-    if (rc < 0) {
+    if (rc < 0)
         fail(mover, rc, "pin the pod's network namespace", NULL);
-    } else {
-        rc = link_move(&mover->host, record->link.ifindex, pod->netns, record->pod_name, 0);
-        if (rc < 0)
-            fail_netlink(mover, rc, "move the link to the pod", &mover->host);
-        else
-            rc = configure(mover, pod);
-    }
+    else
+        rc = move(mover, pod);
+    if (rc == 0)
+        rc = configure(mover, pod);
     if (rc < 0)
         undo(mover);
     return rc;

@@ -663,39 +663,70 @@ static bool is_fine(int rc)
     return rc == 0 || rc == -EEXIST || rc == -ETIME;
 }
 
-static int add_missing(struct nl *nl, enum thing thing, const struct list *wanted,
-                       const struct list *present, int from, int to, uint64_t elapsed,
-                       struct item *culprit)
+/* One sort of thing on one link, on its way back to what it was. */
+struct restoring {
+    struct nl *nl;
+    enum thing thing;
+    const struct list *wanted; /* on ifindex `from`, `elapsed` seconds ago */
+    int from, to;
+    uint64_t elapsed;
+    struct list present; /* on ifindex `to`, when last looked at */
+    int rc;              /* the first error, and what it was about */
+    struct item *culprit;
+};
+
+static void blame(struct restoring *r, int rc, struct item item)
 {
-    /* A route may need another one to reach its gateway: go on while a pass adds any. */
+    if (r->rc < 0)
+        return;
+    r->rc = rc;
+    *r->culprit = item;
+}
+
+static bool is_present(const struct restoring *r, struct item item)
+{
+    return twin(r->thing, &r->present, r->to, item, r->from).data != NULL;
+}
+
+static int add_one(struct restoring *r, struct item item)
+{
+    if (r->thing == ADDRESS)
+        return address_add(r->nl, item, r->from, r->to, r->elapsed);
+    return message_send(r->nl, r->thing, ADD, item, r->from, r->to, r->elapsed);
+}
+
+/* A route may need another one to reach its gateway: goes on while a round adds any. */
+static void add_missing(struct restoring *r)
+{
     static bool done[16384];
     size_t added = 1;
-    int first_error = 0;
 
     memset(done, 0, sizeof done);
     while (added > 0) {
-        size_t i = 0;
+        size_t n = 0;
+        struct item failed_item = {0};
+        int failed = 0;
         added = 0;
-        first_error = 0;
-        LIST_EACH(item, wanted) {
-            size_t n = i++ % (sizeof done / sizeof done[0]);
-            if (!done[n])
-                done[n] = twin(thing, present, to, item, from).data != NULL;
-            if (done[n])
+        LIST_EACH(item, r->wanted) {
+            bool *is_done = &done[n++ % (sizeof done / sizeof done[0])];
+            *is_done = *is_done || is_present(r, item);
+            if (*is_done)
                 continue;
-            int rc = thing == ADDRESS ? address_add(nl, item, from, to, elapsed)
-                                      : message_send(nl, thing, ADD, item, from, to, elapsed);
-            done[n] = is_fine(rc);
-            added += done[n];
-            if (!done[n] && first_error == 0) {
-                first_error = rc;
-                *culprit = item;
+            int rc = add_one(r, item);
+            *is_done = is_fine(rc);
+            added += *is_done;
+            if (!*is_done && failed == 0) {
+                failed = rc;
+                failed_item = item;
             }
         }
-        if (first_error == 0 || thing != ROUTE)
-            break;
+        if (failed == 0)
+            return;
+        if (added == 0 || r->thing != ROUTE) {
+            blame(r, failed, failed_item);
+            return;
+        }
     }
-    return first_error;
 }
 
 static int capture_all(struct nl *nl, enum thing thing, int ifindex, struct list *out)
@@ -705,57 +736,65 @@ static int capture_all(struct nl *nl, enum thing thing, int ifindex, struct list
     return rc == 0 && thing == NEXTHOP ? messages_capture_groups(nl, out) : rc;
 }
 
-/* How many were taken off; the first error in *rc. */
-static size_t remove_extra(struct nl *nl, enum thing thing, const struct list *wanted, int from,
-                           const struct list *present, int to, struct item *culprit, int *rc)
+/* How many were taken off. */
+static size_t remove_extra(struct restoring *r)
 {
     size_t removed = 0;
 
-    LIST_EACH(item, present) {
-        if (twin(thing, wanted, from, item, to).data != NULL)
+    LIST_EACH(item, &r->present) {
+        if (twin(r->thing, r->wanted, r->from, item, r->to).data != NULL)
             continue;
-        int failed = message_send(nl, thing, REMOVE, item, to, to, 0);
-        removed++;
+        int rc = message_send(r->nl, r->thing, REMOVE, item, r->to, r->to, 0);
         /* Gone already: with the address or the route that it hung on. */
-        if (failed == 0 || failed == -ESRCH || failed == -ENOENT || failed == -EADDRNOTAVAIL ||
-            *rc < 0)
-            continue;
-        *rc = failed;
-        *culprit = item;
+        if (rc < 0 && rc != -ESRCH && rc != -ENOENT && rc != -EADDRNOTAVAIL)
+            blame(r, rc, item);
+        removed++;
     }
     return removed;
 }
 
-/*
- * First adds, then removes: a route that the administrator took away may be what
- * another one's gateway is reached by when it is added. Then adds again what one
- * that was removed stood in the way of.
- */
+static int restore_routes(struct restoring *r)
+{
+    /*
+     * First add: a route that the administrator took away may be what another one's
+     * gateway is reached by when it is added. Then take the rest off, and add again
+     * what one of those stood in the way of.
+     */
+    add_missing(r);
+    if (remove_extra(r) == 0)
+        return r->rc;
+    /* What was blamed may have stood in the list that is read anew. */
+    r->rc = 0;
+    *r->culprit = (struct item){0};
+    int rc = capture_all(r->nl, ROUTE, r->to, &r->present);
+    if (rc < 0)
+        return rc;
+    add_missing(r);
+    return r->rc;
+}
+
 int messages_restore(struct nl *nl, enum thing thing, const struct list *wanted, int from, int to,
                      uint64_t elapsed, struct item *culprit)
 {
     static _Alignas(8) unsigned char room[768 << 10];
-    struct list present;
-    struct item missing = {0};
-    int rc = 0;
+    struct restoring r = {.nl = nl,
+                          .thing = thing,
+                          .wanted = wanted,
+                          .from = from,
+                          .to = to,
+                          .elapsed = elapsed,
+                          .culprit = culprit};
 
-    list_init(&present, room, sizeof room);
+    list_init(&r.present, room, sizeof room);
     *culprit = (struct item){0};
-    int failed = capture_all(nl, thing, to, &present);
-    if (failed < 0)
-        return failed;
-    failed = add_missing(nl, thing, wanted, &present, from, to, elapsed, &missing);
-    if (remove_extra(nl, thing, wanted, from, &present, to, culprit, &rc) > 0) {
-        /* The culprit's bytes stand in the list that is about to be read anew. */
-        if (rc < 0)
-            return rc;
-        failed = capture_all(nl, thing, to, &present);
-        if (failed == 0)
-            failed = add_missing(nl, thing, wanted, &present, from, to, elapsed, &missing);
-    }
-    if (failed < 0)
-        *culprit = missing;
-    return failed;
+    int rc = capture_all(nl, thing, to, &r.present);
+    if (rc < 0)
+        return rc;
+    if (thing == ROUTE)
+        return restore_routes(&r);
+    remove_extra(&r);
+    add_missing(&r);
+    return r.rc;
 }
 
 /* ------------------------------------------------------------- for messages */
