@@ -8,7 +8,15 @@ from collections.abc import Callable
 import pytest
 
 from tests.kernel.mover.dump import assert_same, glance, settled
-from tests.kernel.mover.harness import DEVICE, Container, Containers, Mover, Result, identity
+from tests.kernel.mover.harness import (
+    DEVICE,
+    Container,
+    Containers,
+    Mover,
+    Result,
+    finish,
+    identity,
+)
 from tests.kernel.mover.links import make_up
 from tests.kernel.scratch import Netns
 
@@ -239,6 +247,18 @@ def test_an_odd_but_right_state_is_understood(
     args = (*mover.arguments("attach"), *identity(mover.host))
     mover.run(*args, stdin=write(container)).ok()
     assert mover.record().holders == [container.id]
+
+
+def test_a_state_may_come_in_pieces(mover: Mover, pod: Netns, containers: Containers) -> None:
+    make_up(mover.host)
+    container = containers.of(pod)
+    process = mover.start(*mover.arguments("attach"), *identity(mover.host))
+    assert process.stdin is not None
+    for piece in container.state():
+        process.stdin.write(piece)
+        process.stdin.flush()
+    finish(process).ok()
+    assert DEVICE in pod.links()
 
 
 def test_a_line_break_in_a_pods_name_does_not_reach_the_record(

@@ -226,6 +226,34 @@ DEFAULTS = {
 }
 
 
+STACKED = [
+    f"link add stacked0 link {DEVICE} type macvlan mode bridge",
+    "link set stacked0 up",
+    "addr add 10.6.0.1/24 dev stacked0",
+]
+
+
+def test_a_link_under_one_that_carries_a_default_route_is_refused(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host, "veth", *STACKED, "route add default via 10.6.0.254 metric 9")
+    before = settled(mover.host)
+    result = mover.attach(containers.of(pod), *identity(mover.host))
+    assert_refused(mover, result, before)
+    assert "stacked0" in result.reason
+
+
+def test_a_link_under_one_that_carries_none_is_lent(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host, "veth", *STACKED)
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host)).ok()
+    mover.detach(container).ok()
+    assert_same(mover.host, before)
+
+
 @pytest.mark.parametrize("commands", DEFAULTS.values(), ids=DEFAULTS.keys())
 def test_a_link_that_carries_a_default_route_is_refused(
     commands: list[str], mover: Mover, pod: Netns, containers: Containers

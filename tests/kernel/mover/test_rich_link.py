@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kernel.mover.configurations import COMMANDS, SETTINGS
-from tests.kernel.mover.dump import assert_same, difference, settled
+from tests.kernel.mover.dump import assert_same, difference, glance, settled
 from tests.kernel.mover.harness import DEVICE, Containers, Mover, identity
 from tests.kernel.mover.links import KINDS, RICH, make, make_other, make_up
 from tests.kernel.scratch import Netns
@@ -141,3 +141,63 @@ def test_all_of_it_at_once_comes_home(
     configure(mover.host, "ipv6/conf", {"accept_ra": "0", "hop_limit": "33"})
     configure(mover.host, "ipv4/neigh", {"base_reachable_time_ms": "12345"})
     assert_round_trip(mover, pod, containers)
+
+
+@pytest.mark.parametrize("name", ["a.b", "UPPER", "fifteen-letters", "ünï", "-dash", "a=b"])
+def test_links_of_odd_names_come_home(
+    name: str, mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host)
+    mover.host.ip("link", "set", "dev", DEVICE, "name", name)
+    mover.host.sysctl(f"ipv4/conf/{name}/rp_filter", "2")
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host, name)).ok()
+    assert name in pod.links()
+    mover.detach(container).ok()
+    assert_same(mover.host, before)
+
+
+def test_text_of_the_link_cannot_write_into_the_record(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host)
+    mover.host.ip("link", "set", DEVICE, "alias", "a\nphase=lost\n\\x41\t\x7f")
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host)).ok()
+    assert mover.record().one("phase") == "attached"
+    mover.detach(container).ok()
+    assert_same(mover.host, before)
+
+
+def test_a_link_with_many_addresses_and_routes_comes_home(
+    fast_mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(
+        fast_mover.host,
+        "veth",
+        *(f"addr add 10.3.{n // 200}.{n % 200 + 1}/32 dev {DEVICE}" for n in range(300)),
+        *(f"addr add 2001:db8:3::{n + 1:x}/128 dev {DEVICE}" for n in range(100)),
+        *(f"route add 10.{100 + n // 250}.{n % 250}.0/24 via 10.1.0.1" for n in range(1500)),
+        *(f"route add 2001:db8:{n + 4096:x}::/48 via fe80::1 dev {DEVICE}" for n in range(200)),
+    )
+    assert_round_trip(fast_mover, pod, containers)
+
+
+def test_a_link_with_more_routes_than_a_record_holds_stays_on_the_host(
+    fast_mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(
+        fast_mover.host,
+        "veth",
+        *(
+            f"route add 10.{100 + n // 65536}.{n // 256 % 256}.{n % 256}/32 via 10.1.0.1"
+            for n in range(40_000)
+        ),
+    )
+    before = settled(fast_mover.host, glance)
+    result = fast_mover.attach(containers.of(pod), *identity(fast_mover.host))
+    assert result.code == 1
+    assert "more" in result.reason
+    assert_same(fast_mover.host, before, glance)
