@@ -1,6 +1,6 @@
 """One snapshot of this thread's network namespace, from netlink and sysfs.
 
-Three lists are asked for one after the other, so that a link may be newer than the
+Lists are asked for one after the other, so that a link may be newer than the
 addresses beside it. Whoever needs to know what came of it listens (`live`).
 """
 

@@ -11,7 +11,7 @@ import pytest
 
 from netdevice_plugin import inventory
 from netdevice_plugin.errors import InventoryError
-from netdevice_plugin.inventory import live
+from netdevice_plugin.inventory import live, rtnl
 from netdevice_plugin.inventory.rtnl import InterruptedDumpError
 from netdevice_plugin.model import Snapshot
 from tests.kernel.scratch import Netns
@@ -327,3 +327,16 @@ def test_a_stream_that_is_cancelled_leaves_nothing_open(host: Netns) -> None:
             await task
 
     run(host, body)  # a socket that is left open is a ResourceWarning, and an error here
+
+
+def test_uevents_are_heard_in_any_namespace(host: Netns) -> None:
+    """Those of the bus below need hardware that comes and goes; a link makes some too."""
+
+    def listen() -> bytes:
+        sock = rtnl.uevents()
+        assert sock is not None
+        with sock:
+            host.ip("link", "add", "eth1", "type", "ifb")
+            return sock.recv(rtnl.EVENT)
+
+    assert b"\0SUBSYSTEM=net\0" in host.call(listen)
