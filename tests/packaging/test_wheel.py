@@ -16,6 +16,7 @@ import netdevice_plugin
 from tests.packaging import elf
 from tests.packaging.conftest import MOVER, ROOT
 
+BASE = {"click", "pyyaml", "rich", "watchdog"}
 LIMIT = 100 * 1024  # bytes of the mover, from the issue
 
 
@@ -88,7 +89,7 @@ def test_the_shipped_mover_has_no_test_steps(shipped: pathlib.Path) -> None:
 def test_the_base_install_is_what_the_command_and_the_agent_need(wheel: pathlib.Path) -> None:
     fields = metadata(wheel)
     requirements = [Requirement(text) for text in fields.get_all("Requires-Dist", [])]
-    assert {r.name for r in requirements if r.marker is None} == {"click", "pyyaml", "watchdog"}
+    assert {r.name for r in requirements if r.marker is None} == BASE
     assert fields["Name"] == "netdevice-plugin"
     assert fields["Version"] == netdevice_plugin.__version__
     assert fields["License-Expression"] == "Apache-2.0"
