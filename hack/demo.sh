@@ -88,6 +88,9 @@ demo() {
     configure_podman
     make_image
 
+    echo "Lend a link to a container and get it back, on a host made of namespaces of its own:"
+    echo "nothing of this machine's network is touched."
+
     step "1. The host has a link, $link."
     run ip link add $link type veth peer name far0
     run ip link set far0 up
@@ -98,7 +101,8 @@ demo() {
     run ip address show dev $link
     describe >/run/demo/before
 
-    step "2. Tell container runtimes of it, with a CDI file."
+    step "2. Tell container runtimes of it: a CDI file, whose hooks run the mover."
+    run netdevice-plugin mover install /opt/netdevice-plugin/bin
     run netdevice-plugin cdi generate --interfaces $link --output /run/cdi
 
     step "3. Run a container that asks for the device: it has the link, with all that belongs to it."

@@ -4,8 +4,8 @@
 #
 #   hack/node.sh COMMAND [ARGUMENT...]        as root
 #
-# There /run is empty, what is written below /etc and /var goes to memory, /proc and /sys are those
-# of the node, and COMMAND is process 1: when it ends, the kernel ends all that it has started.
+# There /run is empty, what is written below /etc, /opt and /var goes to memory, /proc and /sys are
+# those of the node, and COMMAND is process 1: when it ends, the kernel ends all that it has started.
 set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then
@@ -21,7 +21,7 @@ mount --rbind /sys/fs/cgroup /run/node/cgroup
 mount -t sysfs sysfs /sys # /sys/class/net is that of the namespace in which it was mounted
 mount --move /run/node/cgroup /sys/fs/cgroup
 umount /sys/fs/cgroup/unified 2>/dev/null || true # crun refuses a mixture of v1 and v2
-for directory in /etc /var; do
+for directory in /etc /opt /var; do
     mkdir -p /run/node/{upper,work}$directory
     mount -t overlay overlay $directory -o \
         "lowerdir=$directory,upperdir=/run/node/upper$directory,workdir=/run/node/work$directory"

@@ -57,23 +57,18 @@ def archive(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> pathlib.P
 
 @pytest.fixture(scope="session")
 def node(parts: Parts) -> Iterator[Node]:
-    """The host of all these tests."""
+    """The host of all these tests, with the mover of the sources as they are."""
+    subprocess.run([sys.executable, "-m", "hack.build_mover"], cwd=ROOT, check=True)
     with nodes.node() as running:
+        install = ("mover", "install", "/opt/netdevice-plugin/bin")
+        running.run(sys.executable, "-m", "netdevice_plugin", *install)
         yield running
 
 
-@pytest.fixture(scope="session")
-def mover(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The shipped mover, of the sources as they are."""
-    path = tmp_path_factory.mktemp("mover") / "netdevice-mover"
-    subprocess.run([sys.executable, "-m", "hack.build_mover", path], cwd=ROOT, check=True)
-    return path
-
-
 @pytest.fixture
-def lender(node: Node, mover: pathlib.Path) -> Iterator[Lender]:
+def lender(node: Node) -> Iterator[Lender]:
     """Makes the test's links and gets rid of them."""
-    lending = Lender(node, mover)
+    lending = Lender(node)
     yield lending
     lending.close()
 

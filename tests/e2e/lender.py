@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import pathlib
 import re
 import subprocess
-from typing import Any
+import sys
 
 from tests.e2e.links import Link
 from tests.e2e.node import Node
@@ -19,15 +18,14 @@ from tests.kernel.scratch import Netns
 KIND = "networking.k8s.io/netdevice"
 RUN_DIR = "/run/netdevice-plugin"
 _PODS = re.compile(r"[/ ]veth[0-9a-f]{8}\b")
-SPEC = "/run/cdi/networking.k8s.io-netdevice.json"
+CDI = "/run/cdi"
 
 
 class Lender:
     """The links of one test; each is remembered as it was when it was made."""
 
-    def __init__(self, node: Node, mover: pathlib.Path) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self._mover = mover
         self._host = At(f"/proc/{node.pid}/ns/net")
         self._before: Dump = {}
         self._links: list[Link] = []
@@ -48,7 +46,7 @@ class Lender:
         self._links.append(link)
         link.add()
         self._before = settled(self._host, _dump)
-        self._generate()
+        self.generate()
         return link
 
     def take_away(self, link: Link) -> None:
@@ -98,9 +96,12 @@ class Lender:
     def reclaim(
         self, link: Link, *options: str, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """What `netdevice-plugin reclaim` runs."""
-        argv = ("reclaim", "--device", link.name, *options)
-        return self.node.run(self._mover, *argv, check=check)
+        """Bring a link home by hand."""
+        return self.cli("reclaim", *options, link.name, check=check)
+
+    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `netdevice-plugin` on the node."""
+        return self.node.run(sys.executable, "-m", "netdevice_plugin", *arguments, check=check)
 
     def close(self) -> None:
         """Remove the links, fetched home first if the test has failed to."""
@@ -110,28 +111,10 @@ class Lender:
             self.record(link).unlink(missing_ok=True)
             link.delete()
 
-    def _generate(self) -> None:
-        spec = {
-            "cdiVersion": "0.3.0",
-            "kind": KIND,
-            "devices": [self._entry(link) for link in self._links],
-        }
-        path = self.node.path(SPEC)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(spec))
-        temporary.replace(path)
-
-    def _entry(self, link: Link) -> dict[str, Any]:
-        (entry,) = self.node.json("link", "show", "dev", link.name)
-        attach = ["netdevice-mover", "attach", "--device", link.name, "--link", link.name]
-        attach += ["--link-ifindex", str(entry["ifindex"]), "--link-mac", entry["address"]]
-        attach += ["--link-kind", entry["linkinfo"]["info_kind"]]
-        detach = ["netdevice-mover", "detach", "--device", link.name]
-        hooks = [
-            {"hookName": "createRuntime", "path": str(self._mover), "args": attach},
-            {"hookName": "poststop", "path": str(self._mover), "args": detach},
-        ]
-        return {"name": link.name, "containerEdits": {"hooks": hooks}}
+    def generate(self) -> str:
+        """Write the CDI file of all links; returns what changed."""
+        names = ",".join(link.name for link in self._links)
+        return self.cli("cdi", "generate", "--interfaces", names, "--output", CDI).stdout
 
 
 def _dump(host: Netns) -> Dump:

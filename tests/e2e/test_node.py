@@ -21,7 +21,7 @@ with node() as space:
 
 
 def test_what_a_node_writes_makes_and_starts_is_not_seen_outside_and_ends_with_it() -> None:
-    names = [f"/{place}/ndp-{os.getpid()}" for place in ("etc", "run", "var/lib")]
+    names = [f"/{place}/ndp-{os.getpid()}" for place in ("etc", "opt", "run", "var/lib")]
     with node() as space:
         space.run("touch", *names)
         space.ip("link", "add", "ndp-inside", "type", "ifb")
