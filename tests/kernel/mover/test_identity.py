@@ -243,15 +243,26 @@ def test_a_link_under_one_that_carries_a_default_route_is_refused(
     assert "stacked0" in result.reason
 
 
-def test_a_link_under_one_that_carries_none_is_lent(
+def test_a_link_under_one_that_carries_none_is_lent_and_the_other_stays(
     mover: Mover, pod: Netns, containers: Containers
 ) -> None:
     make_up(mover.host, "veth", *STACKED)
-    before = settled(mover.host)
     container = containers.of(pod)
     mover.attach(container, *identity(mover.host)).ok()
+    assert "stacked0" in mover.host.links()
     mover.detach(container).ok()
-    assert_same(mover.host, before)
+    assert mover.host.links()["stacked0"]["link"] == DEVICE
+
+
+def test_a_link_under_a_vxlan_which_the_move_would_destroy_is_refused(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    vxlan = f"link add stacked0 type vxlan id 7 dev {DEVICE} remote 10.1.0.9 dstport 4789"
+    make_up(mover.host, "veth", vxlan, "link set stacked0 up")
+    before = settled(mover.host)
+    result = mover.attach(containers.of(pod), *identity(mover.host))
+    assert_refused(mover, result, before)
+    assert "stacked0" in result.reason
 
 
 @pytest.mark.parametrize("commands", DEFAULTS.values(), ids=DEFAULTS.keys())

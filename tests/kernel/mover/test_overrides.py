@@ -146,3 +146,13 @@ def test_all_of_them_at_once(mover: Mover, pod: Netns, lent: Container) -> None:
     assert (link["mtu"], link["address"]) == (1280, "02:00:00:00:be:ef")
     assert addresses(pod) == [("10.7.0.1", 24), ("fd00::7", 64)]
     assert route(pod, "default")["gateway"] == "10.7.0.254"
+
+
+def test_as_may_be_an_altname_of_the_link(mover: Mover, pod: Netns, containers: Containers) -> None:
+    make_up(mover.host, "veth", f"link property add dev {DEVICE} altname enp3s0f0np0")
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host), "--as", "enp3s0f0np0").ok()
+    assert "enp3s0f0np0" in pod.links()
+    mover.detach(container).ok()
+    assert_same(mover.host, before)

@@ -30,7 +30,6 @@ TAKEN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 UNREACHABLE = "10.99.0.0/16 via 172.31.0.1"
 REFUSED = {
-    "an altname of its own as the name": ("--as", "enp3s0f0np0"),
     "a MAC too long": ("--mac", "02:00:00:00:00:00:00:01"),
     "a gateway out of reach": ("--route", UNREACHABLE),
     "an IPv6 gateway out of reach": ("--route", "2001:db8:99::/48 via 2001:db8:98::1"),
