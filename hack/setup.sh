@@ -82,13 +82,17 @@ find_python() {
             return
         fi
     done
-    die "no Python 3.11 or newer" "apt-get install python3"
+    return 1
 }
 
 make_venv() {
     .venv/bin/python -m pip --version >/dev/null 2>&1 && return # else: none, or of a Python that is gone
     local python
-    python=$(find_python)
+    if ! find_python >/dev/null; then # Debian's smallest images have none
+        missing+=(python3 python3-venv)
+        install_missing
+    fi
+    python=$(find_python) || die "no Python 3.11 or newer" "install one, and put it into PATH"
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         missing+=(python3-venv)
         install_missing
