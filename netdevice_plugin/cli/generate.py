@@ -9,6 +9,7 @@ import click
 
 from netdevice_plugin.cli.boundary import warn
 from netdevice_plugin.cli.options import host_path, load_config, offer_options
+from netdevice_plugin.cli.render import printable
 
 
 @click.command()
@@ -49,17 +50,13 @@ def generate(  # noqa: PLR0913 - an argument for each option
     config = load_config(config_file, interfaces)
     from netdevice_plugin.cli import look, specs  # noqa: PLC0415 - not for --help
 
-    request = specs.Request(
-        names=interfaces,
-        pool=pool,
-        output=output,
-        form=form,
-        injection=injection,
-        mover_path=mover_path,
-    )
+    request = specs.Request(interfaces, pool, output, form, injection, mover_path)
     config = specs.adjust(config, request)
     targets = specs.plan(look.look(config), config, request)
     if problem := specs.mover_problem(config, request):
         warn(problem, hint=f"netdevice-plugin mover install {specs.INSTALLED.parent}")
-    for line in [specs.text(targets[0])] if output == "-" else specs.write(targets):
-        click.echo(line, nl=output != "-")
+    if output == specs.STDOUT:
+        click.echo(specs.text(targets[0]), nl=False)
+        return
+    for line in specs.write(targets):
+        click.echo(printable(line))

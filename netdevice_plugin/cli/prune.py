@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cdi.cli import spec_dir_option
-from netdevice_plugin.cli.boundary import report
+from netdevice_plugin.cli.boundary import warn
 from netdevice_plugin.cli.options import config_option, load_config, run_dir_option
 from netdevice_plugin.cli.render import printable
 
@@ -32,7 +32,8 @@ def prune(spec_dirs: tuple[Path, ...], config_file: Path | None, *, dry_run: boo
         try:
             spec = cdi.load(path)
         except cdi.SpecError as error:
-            report(error)  # which may be anybody's
+            for problem in error.problems:  # the file may be anybody's
+                warn(str(problem))
             continue
         if pruning.is_ours(path, spec, config.prefix) and pruning.is_stale(spec, view, config):
             if not dry_run:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from netdevice_plugin.cli.returns import Result
 
 
-def _complete(_context: click.Context, _argument: click.Parameter, begun: str) -> list[str]:
+def _complete(context: click.Context, _argument: click.Parameter, begun: str) -> list[str]:
     from netdevice_plugin import attachments  # noqa: PLC0415 - not for --help
 
-    found, _ = attachments.load(run_dir())
+    with context.scope(cleanup=False):
+        found, _ = attachments.load(run_dir())
     return [one.device for one in found if one.device.startswith(begun)]
 
 
@@ -48,6 +49,8 @@ def reclaim(
     chosen = (
         returns.abandoned(known, run_dir()) if every else returns.named(devices, run_dir(), known)
     )
+    if not chosen:
+        click.echo("nothing to reclaim", err=True)
     results = returns.each(chosen, run_dir(), returns.Flags(**flags), known)
     context.exit(returns.worst([1 if problems and every else 0, *map(_tell, results)]))
 

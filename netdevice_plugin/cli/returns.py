@@ -13,7 +13,7 @@ from netdevice_plugin import attachments, mover
 from netdevice_plugin.attachments import Attachment, Phase
 from netdevice_plugin.cli import loans
 from netdevice_plugin.errors import ConfigError
-from netdevice_plugin.model import device_name
+from netdevice_plugin.model import device_name, is_dns_label
 from netdevice_plugin.mover import Exit, Outcome
 
 RunMover = Callable[..., Outcome]
@@ -61,7 +61,7 @@ def named(devices: Iterable[str], run_dir: Path, known: Sequence[Attachment]) ->
 
 
 def _has_record(run_dir: Path, device: str) -> bool:
-    return "/" not in device and os.path.lexists(run_dir / "attachments" / device)
+    return is_dns_label(device) and os.path.lexists(run_dir / "attachments" / device)
 
 
 def abandoned(known: Iterable[Attachment], run_dir: Path) -> tuple[str, ...]:

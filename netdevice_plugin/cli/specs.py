@@ -28,7 +28,7 @@ _SEE_DEVICES = "netdevice-plugin devices shows every link, and why it is not off
 _SEE_POOLS = "take the name out of the pool's ifNames, or take from the link what keeps it"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Request:
     """What was asked for beside the configuration; what is empty was not given."""
 
@@ -187,7 +187,7 @@ def write(targets: Sequence[Target]) -> Iterator[str]:
     for target, content in zip(targets, contents, strict=True):
         before = _present(target.path, target.kind)
         if target.spec is None:
-            yield from _remove(target.path, target.kind) or [f"no devices for {target.path}"]
+            yield from _remove(target.path, target.kind) or [f"no device for {target.path}"]
         elif files.write_bytes(target.path, content):
             yield f"wrote {target.path} ({difference(before, target.spec)})"
         else:

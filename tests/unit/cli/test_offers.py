@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from netdevice_plugin.cli import offers
+from netdevice_plugin.cli.look import View
+from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.model import (
+    Address,
+    Interface,
+    PciDevice,
+    PhysicalFunction,
+    Pool,
+    Protection,
+    Selector,
+    Snapshot,
+    VirtualFunction,
+)
+from tests.unit.cli.running import ATTACHED, LIVING
+
+UPLINK = Interface(ifindex=2, name="eth0", flags=1, operstate="up")
+LENT = Interface(ifindex=7, name="eth1", kind="veth", flags=1, operstate="up", lent=True)
+VF = Interface(
+    ifindex=9,
+    name="Data.1",
+    altnames=("data", "x"),
+    alias="\x1b",
+    mac="02:00:00:00:00:09",
+    permanent_mac="0a:00:00:00:00:09",
+    mtu=9000,
+    flags=1,
+    operstate="up",
+    carrier=True,
+    speed=25000,
+    addresses=(
+        Address(family=4, address="192.0.2.1", prefix=24),
+        Address(family=6, address="fe80::1", prefix=64, scope=253),
+        Address(family=6, address="2001:db8::1", prefix=64),
+    ),
+    driver="iavf",
+    pci=PciDevice(
+        address="0000:03:10.1",
+        vendor="8086",
+        device="154c",
+        driver="iavf",
+        numa_node=0,
+        root="pci0000:00",
+    ),
+    vf=VirtualFunction(number=1, pf_address="0000:03:00.0", pf_name="ens1"),
+    rdma="irdma0",
+)
+PF = Interface(ifindex=4, name="ens1", pf=PhysicalFunction(total_vfs=8, num_vfs=2))
+POOLS = (
+    Pool(name="fast", selectors=(Selector(drivers=("iavf",)),)),
+    Pool(name="netdevice", selectors=(Selector(if_names=("eth1", "eth0")),)),
+)
+VIEW = View(
+    snapshot=Snapshot(
+        interfaces=(UPLINK, PF, LENT, VF),
+        protected=(Protection(ifindex=2, reason="carries the IPv4 default route"),),
+    ),
+    attachments=(ATTACHED,),
+    problems=(AttachmentError("/run/x/attachments/eth5:1: is broken"),),
+)
+FOUND = offers.offers(VIEW, POOLS)
+
+
+def test_every_link_has_a_pool_or_a_reason() -> None:
+    assert [(one.interface.name, one.pool, one.reason) for one in FOUND.links] == [
+        ("Data.1", "networking.k8s.io/fast", ""),
+        ("ens1", "", "no pool selects it"),
+        ("eth0", "", "carries the IPv4 default route"),
+        ("eth1", "networking.k8s.io/netdevice", ""),
+    ]
+
+
+def test_what_is_wrong_with_pools_and_records_is_beside_them() -> None:
+    assert FOUND.problems == (
+        "pool netdevice: eth0 cannot be offered: it carries the IPv4 default route",
+        "/run/x/attachments/eth5:1: is broken",
+    )
+
+
+def test_the_table_says_what_a_newcomer_asks() -> None:
+    rows = [tuple(row[heading] for heading in offers.HEADINGS) for row in offers.rows(FOUND.links)]
+    numbers = "192.0.2.1/24,2001:db8::1/64"
+    assert rows == [
+        ("Data.1", "ether", "up", "iavf", "0000:03:10.1", "0", numbers, "fast", "", ""),
+        ("ens1", "ether", "down", "", "", "", "", "", "", "no pool selects it"),
+        ("eth0", "ether", "up", "", "", "", "", "", "", "carries the IPv4 default route"),
+        ("eth1", "veth", "attached", "", "", "", "", "netdevice", "default/web-0", ""),
+    ]
+
+
+def test_the_wide_table_says_more() -> None:
+    row = offers.rows(FOUND.links)[0]
+    assert set(offers.HEADINGS) < set(offers.WIDE) == set(row)
+    more = {heading: row[heading] for heading in offers.WIDE if heading not in offers.HEADINGS}
+    assert more == {
+        "DEVICE": "networking.k8s.io/fast=net-irqxiyjoge",
+        "IFINDEX": "9",
+        "MAC": "0a:00:00:00:00:09",
+        "MTU": "9000",
+        "SPEED": "25000",
+        "VF OF": "ens1#1",
+        "RDMA": "irdma0",
+        "ALTNAMES": "data,x",
+    }
+
+
+def test_the_keys_for_programs_are_stable() -> None:
+    document = json.loads(json.dumps(offers.document(FOUND)))
+    assert set(document) == {"links", "problems"}
+    data, physical, uplink, lent = document["links"]
+    assert data == {
+        "name": "Data.1",
+        "device": "net-irqxiyjoge",
+        "pool": "networking.k8s.io/fast",
+        "reason": None,
+        "state": "up",
+        "lent": False,
+        "holders": [],
+        "ifindex": 9,
+        "altnames": ["data", "x"],
+        "alias": "\x1b",
+        "kind": None,
+        "linkType": "ether",
+        "mac": "02:00:00:00:00:09",
+        "permanentMac": "0a:00:00:00:00:09",
+        "mtu": 9000,
+        "up": True,
+        "carrier": True,
+        "speed": 25000,
+        "addresses": ["192.0.2.1/24", "fe80::1/64", "2001:db8::1/64"],
+        "driver": "iavf",
+        "pci": {
+            "address": "0000:03:10.1",
+            "vendor": "8086",
+            "device": "154c",
+            "driver": "iavf",
+            "numaNode": 0,
+            "root": "pci0000:00",
+        },
+        "vf": {"pf": "ens1", "pfAddress": "0000:03:00.0", "number": 1},
+        "pf": None,
+        "rdma": "irdma0",
+    }
+    assert physical["pf"] == {"totalVfs": 8, "numVfs": 2}
+    assert (uplink["device"], uplink["pool"]) == (None, None)
+    assert uplink["reason"] == "carries the IPv4 default route"
+    assert (lent["state"], lent["lent"]) == ("attached", True)
+    assert lent["holders"] == [{"container": LIVING.container, "pod": "default/web-0"}]
+
+
+@pytest.mark.parametrize(
+    ("flags", "operstate", "state"),
+    [(1, "up", "up"), (1, "unknown", "unknown"), (0, "up", "down"), (1, "dormant", "dormant")],
+)
+def test_a_link_that_is_not_up_is_down(flags: int, operstate: str, state: str) -> None:
+    link = Interface(ifindex=1, name="x", flags=flags, operstate=operstate)
+    (offer,) = offers.offers(View(snapshot=Snapshot(interfaces=(link,))), ()).links
+    assert offer.state == state

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import cdi
+from netdevice_plugin import cdifiles
+from netdevice_plugin.cli import pruning
+from netdevice_plugin.cli.look import View
+from netdevice_plugin.config import Config
+from netdevice_plugin.model import (
+    Device,
+    Injection,
+    Interface,
+    PciDevice,
+    Pool,
+    Snapshot,
+    device_name,
+)
+
+PREFIX = "networking.k8s.io"
+POOL = Pool(name="netdevice")
+ETH1 = Interface(ifindex=3, name="eth1", mac="02:00:00:00:00:03")
+ODD = Interface(ifindex=4, name="Odd.1", pci=PciDevice(address="0000:03:00.1"))
+EMPTY = View(snapshot=Snapshot())
+
+
+def spec(*interfaces: Interface, pool: Pool = POOL) -> cdi.Spec:
+    devices = [
+        Device(name=device_name(one.name), pool=pool.name, interface=one) for one in interfaces
+    ]
+    made = cdifiles.build(pool, devices, mover=Path("/m"), run_dir=Path("/r"), timeout=30)
+    assert made
+    return made
+
+
+FOREIGN = cdi.ContainerEdits(hooks=(cdi.Hook(hook_name="poststop", path="/x", args=("x",)),))
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "ours"),
+    [
+        pytest.param("networking.k8s.io-netdevice.json", spec(ETH1, ODD), True, id="hooks"),
+        pytest.param("networking.k8s.io-netdevice.yaml", spec(ETH1), True, id="yaml"),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            spec(ETH1, pool=dataclasses.replace(POOL, injection=Injection.NATIVE)),
+            True,
+            id="native",
+        ),
+        pytest.param("networking.k8s.io-other.json", spec(ETH1), False, id="another name"),
+        pytest.param(
+            "networking.k8s.io-netdevice_claim.json", spec(ETH1), False, id="of one claim"
+        ),
+        pytest.param(
+            "v.com-netdevice.json",
+            dataclasses.replace(spec(ETH1), kind="v.com/netdevice"),
+            False,
+            id="another prefix",
+        ),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            dataclasses.replace(spec(ETH1), edits=FOREIGN),
+            False,
+            id="edits for all",
+        ),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            dataclasses.replace(spec(ETH1), devices=(cdi.Device(name="a", edits=FOREIGN),)),
+            False,
+            id="another's hook",
+        ),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            dataclasses.replace(
+                spec(ETH1),
+                devices=(cdi.Device(name="a", edits=cdi.ContainerEdits(env=("A=b",))),),
+            ),
+            False,
+            id="no hook",
+        ),
+    ],
+)
+def test_ours_is_what_we_would_have_written(name: str, made: cdi.Spec, ours: bool) -> None:
+    assert pruning.is_ours(Path("/etc/cdi", name), made, PREFIX) is ours
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        pytest.param(Interface(ifindex=9, name="eth1"), id="by name"),
+        pytest.param(Interface(ifindex=9, name="x", altnames=("eth1",)), id="by altname"),
+        pytest.param(Interface(ifindex=9, name="x", mac=ETH1.mac), id="renamed"),
+        pytest.param(Interface(ifindex=9, name="Odd.1"), id="one of two"),
+        pytest.param(
+            Interface(ifindex=9, name="x", pci=PciDevice(address="0000:03:00.1")), id="by PCI"
+        ),
+        pytest.param(dataclasses.replace(ETH1, lent=True), id="lent"),
+    ],
+)
+def test_a_file_stays_while_one_of_its_devices_exists(tmp_path: Path, present: Interface) -> None:
+    view = View(snapshot=Snapshot(interfaces=(present,)))
+    assert not pruning.is_stale(spec(ETH1, ODD), view, Config(run_dir=tmp_path))
+
+
+def test_a_file_is_stale_when_none_exists(tmp_path: Path) -> None:
+    other = Interface(ifindex=3, name="eth2", mac="02:00:00:00:00:09")
+    for view in (EMPTY, View(snapshot=Snapshot(interfaces=(other,)))):
+        assert pruning.is_stale(spec(ETH1, ODD), view, Config(run_dir=tmp_path))
+
+
+def test_a_record_that_cannot_be_read_counts_as_lent(tmp_path: Path) -> None:
+    (tmp_path / "attachments").mkdir()
+    (tmp_path / "attachments" / "eth1").write_text("broken")
+    assert not pruning.is_stale(spec(ETH1), EMPTY, Config(run_dir=tmp_path))
+
+
+def test_a_device_with_a_name_that_we_never_make_is_compared_as_it_is(tmp_path: Path) -> None:
+    made = dataclasses.replace(
+        spec(ETH1), devices=(dataclasses.replace(spec(ETH1).devices[0], name="net-1"),)
+    )
+    assert pruning.is_stale(made, EMPTY, Config(run_dir=tmp_path))
+
+
+def test_candidates_are_listed_once_however_the_directory_is_called(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    for name in (f"{PREFIX}-a.json", f"{PREFIX}-b.yaml", f"{PREFIX}-c.txt", "other-d.json"):
+        (real / name).write_text("")
+    (real / f"{PREFIX}-dir.json").mkdir()
+    directories = [tmp_path / "missing", real, tmp_path / "link"]
+    found = [path.name for path in pruning.candidates(directories, PREFIX)]
+    assert found == [f"{PREFIX}-a.json", f"{PREFIX}-b.yaml"]

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from netdevice_plugin.attachments import Phase
+from netdevice_plugin.errors import AttachmentError
+from tests.unit.cli.running import ATTACHED, DEAD, LIVING, fails, keep, run
+
+
+def test_nothing_lent_is_said_and_fine(tmp_path: Path) -> None:
+    result = run("status", "--run-dir", tmp_path)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "nothing is lent\n")
+
+
+def test_each_holder_has_a_row_and_the_dead_are_marked(tmp_path: Path) -> None:
+    recent = dataclasses.replace(LIVING, since=int(time.time()) - 150)
+    keep(tmp_path, dataclasses.replace(ATTACHED, holders=(recent, DEAD)))
+    result = run("--run-dir", tmp_path, "status")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines == [
+        ["DEVICE", "PHASE", "CONTAINER", "POD", "SINCE", "LINK", "ERROR"],
+        ["eth1", "attached", "cccccccccccc", "default/web-0", "2m", "eth1", "-"],
+        ["eth1", "attached", "dddddddddddd", "(dead)", "-", lines[2][5], "eth1", "-"],
+    ]
+
+
+def test_wide_shows_where_the_link_is(tmp_path: Path) -> None:
+    keep(tmp_path, ATTACHED)
+    head, row = run("status", "--run-dir", tmp_path, "-o", "wide").stdout.splitlines()
+    for heading, cell in {
+        "IN POD": "net1",
+        "PID": str(LIVING.pid),
+        "NETNS": "4:4026532177",
+        "PIN": ATTACHED.pin,
+    }.items():
+        assert row[head.index(heading) :].startswith(cell)
+
+
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_the_keys_for_programs_are_stable(tmp_path: Path, form: str) -> None:
+    keep(tmp_path, ATTACHED)
+    fails(tmp_path, "eth2", "1700000000 find the link: none\n")
+    result = run("status", "--run-dir", tmp_path, "-o", form)
+    found = json.loads(result.stdout) if form == "json" else yaml.safe_load(result.stdout)
+    assert found == {
+        "lent": [
+            {
+                "device": "eth1",
+                "phase": "attached",
+                "link": "eth1",
+                "linkInPod": "net1",
+                "netns": {"device": 4, "inode": 4026532177},
+                "pin": "/run/netdevice-plugin/netns/eth1",
+                "holders": [
+                    {
+                        "container": "c" * 64,
+                        "containerName": "app",
+                        "namespace": "default",
+                        "pod": "web-0",
+                        "podUid": "3f0c1c9a",
+                        "pid": LIVING.pid,
+                        "alive": True,
+                        "since": "2023-11-14T22:13:20Z",
+                    }
+                ],
+                "error": None,
+            }
+        ],
+        "failures": [
+            {
+                "device": "eth2",
+                "time": "2023-11-14T22:13:20Z",
+                "message": "find the link: none",
+            }
+        ],
+        "problems": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("phase", "code"),
+    [
+        (Phase.ATTACHED, 0),
+        (Phase.ATTACHING, 0),
+        (Phase.RETURNING, 0),
+        (Phase.LOST, 4),
+        (Phase.STRANDED, 4),
+    ],
+)
+def test_the_exit_code_says_whether_somebody_has_to_look(
+    tmp_path: Path, phase: Phase, code: int
+) -> None:
+    keep(tmp_path, dataclasses.replace(ATTACHED, phase=phase))
+    assert run("status", "--run-dir", tmp_path).exit_code == code
+
+
+def test_a_broken_record_is_a_problem_and_hides_no_other(tmp_path: Path) -> None:
+    keep(tmp_path, ATTACHED)
+    (tmp_path / "attachments" / "eth9").write_bytes(b"format=1\n\xff\0")
+    result = run("status", "--run-dir", tmp_path, "-o", "json")
+    assert result.exit_code == 1
+    error, hint = result.stderr.splitlines()
+    assert error == f"error: {tmp_path}/attachments/eth9:2: the last line is cut short"
+    assert hint.startswith("hint: ")
+    document = json.loads(result.stdout)
+    assert [one["device"] for one in document["lent"]] == ["eth1"]
+    assert document["problems"] == [error.removeprefix("error: ")]
+
+
+def test_the_last_failure_shows_beside_what_is_lent_and_by_itself(tmp_path: Path) -> None:
+    keep(tmp_path, ATTACHED)
+    fails(tmp_path, "eth1", f"{int(time.time()) - 60} return it: busy\n")
+    fails(tmp_path, "eth2", f"{int(time.time()) - 60} find it: \x1b[31m none\n")
+    lines = run("status", "--run-dir", tmp_path).stdout.splitlines()
+    assert lines[1].endswith("  return it: busy")
+    assert lines[2] == r"eth2: failed 1m ago: find it: \x1b[31m none"
+
+
+def test_odd_bytes_of_a_record_reach_no_terminal(tmp_path: Path) -> None:
+    keep(tmp_path, dataclasses.replace(ATTACHED, error="\x1b]0;x\x07 \udcff"))
+    result = run("status", "--run-dir", tmp_path)
+    assert result.stdout.splitlines()[1].endswith(r"\x1b]0;x\x07 \xff")
+
+
+def test_a_run_directory_that_is_none_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    result = run("status", "--run-dir", file)
+    assert result.exit_code == AttachmentError.exit_code
+    assert result.stderr == f"error: cannot list {file}/errors: Not a directory\n"
