@@ -18,7 +18,9 @@
 #define USER_HZ 100 /* of rta_cacheinfo's times, whatever the kernel's own HZ */
 
 /* What the kernel works out by itself, or forgets: no setting. */
-#define ADDRESS_STATE (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED)
+#define ADDRESS_STATE IFA_F_DEPRECATED
+/* Nobody has seen yet that no one else has this address, or somebody has it. */
+#define UNCHECKED (IFA_F_TENTATIVE | IFA_F_DADFAILED)
 #define ROUTE_FLAGS (RTNH_F_ONLINK | RTNH_F_PERVASIVE)
 
 struct sort {
@@ -617,8 +619,8 @@ int address_add(struct nl *nl, struct item message, int from, int to, uint64_t e
     int rc = build(&request, ADDRESS, ADD, message, from, to, elapsed);
     if (rc < 0)
         return rc;
-    if (!v6)
-        return nl_call(nl, &request);
+    if (!v6 || flags & UNCHECKED)
+        return nl_call(nl, &request); /* the kernel masks the flags that are its own */
     set_address_flags(&request, flags | IFA_F_NODAD);
     rc = nl_call(nl, &request);
     if (rc < 0 || flags & IFA_F_NODAD)

@@ -49,7 +49,7 @@ int message_send(struct nl *nl, enum thing thing, enum change change, struct ite
 int messages_restore(struct nl *nl, enum thing thing, const struct list *wanted, int from, int to,
                      uint64_t elapsed, struct item *culprit);
 
-/* IPv6 addresses that are added are usable at once: they were checked for duplicates before. */
+/* An IPv6 address that was checked for duplicates before is usable at once; another is checked. */
 int address_add(struct nl *nl, struct item message, int from, int to, uint64_t elapsed);
 
 /* A route that the kernel made for an address whose lifetime is over by now. */
