@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kernel.mover.dump import Dump, assert_same, glance, settled
+from tests.kernel.mover.dump import Dump, assert_same, eventually, glance, settled
 from tests.kernel.mover.harness import DEVICE, Containers, Mover, finish, identity, mounts
 from tests.kernel.mover.links import make_up
 from tests.kernel.scratch import Netns
@@ -265,16 +265,17 @@ def test_links_in_place_of_its_files_are_not_followed(
     assert victim.read_text() == "untouched"
 
 
-def test_it_leaves_no_process_and_no_descriptor_behind(
-    mover: Mover, pod: Netns, containers: Containers
+def test_nothing_keeps_the_pods_namespace_once_the_link_is_home(
+    mover: Mover, containers: Containers
 ) -> None:
     make_up(mover.host)
-    container = containers.of(pod)
-    mover.attach(container, *identity(mover.host)).ok()
-    using = subprocess.run(
-        ["find", "/proc", "-maxdepth", "2", "-name", "exe", "-lname", str(mover.binary)],
-        text=True,
-        capture_output=True,
-        check=False,
+    container = containers.alone()
+    mover.host.ip(
+        *("link", "add", "canary0", "type", "veth", "peer", "name", "eth0"),
+        *("netns", str(container.pid)),
     )
-    assert using.stdout == ""
+    mover.attach(container, *identity(mover.host)).ok()
+    container.end()
+    assert "canary0" in mover.host.links()
+    mover.detach(container).ok()
+    assert eventually(mover.host, lambda: "canary0" not in mover.host.links())
