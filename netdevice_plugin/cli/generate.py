@@ -53,8 +53,8 @@ def generate(  # noqa: PLR0913 - an argument for each option
     request = specs.Request(interfaces, pool, output, form, injection, mover_path)
     config = specs.adjust(config, request)
     targets = specs.plan(look.look(config), config, request)
-    if problem := specs.mover_problem(config, request):
-        warn(problem, hint=f"netdevice-plugin mover install {specs.INSTALLED.parent}")
+    if problem := specs.mover_problem(config):
+        warn(problem, hint=f"netdevice-plugin mover install {config.mover_path.parent}")
     if output == specs.STDOUT:
         click.echo(specs.text(targets[0]), nl=False)
         return

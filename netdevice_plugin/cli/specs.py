@@ -12,7 +12,7 @@ from pathlib import Path
 import cdi
 from cdi import codec, files
 from cdi.syntax import Format
-from netdevice_plugin import cdifiles, fields, mover, pools
+from netdevice_plugin import cdifiles, fields, pools
 from netdevice_plugin.cli.look import View
 from netdevice_plugin.config import Config, InvalidConfigError
 from netdevice_plugin.errors import ConfigError
@@ -20,7 +20,6 @@ from netdevice_plugin.model import Injection, Interface, Pool
 from netdevice_plugin.pools import Assignment
 
 STDOUT = "-"
-INSTALLED = Config().mover_path
 SHOWN = 12  # names of devices in a line
 
 _GLOB = re.compile(r"[*?[]")
@@ -61,11 +60,7 @@ class Target:
 
 
 def adjust(config: Config, request: Request) -> Config:
-    """Let the command line have its way over the configuration.
-
-    Where --interfaces is all that was said and no mover is installed, it is the one
-    in this package. Raises ConfigError.
-    """
+    """Let the command line have its way over the configuration. Raises ConfigError."""
     changed = list(config.pools)
     if request.injection:
         chosen = Injection(request.injection)
@@ -73,14 +68,7 @@ def adjust(config: Config, request: Request) -> Config:
     if request.names and request.pool:
         changed = [dataclasses.replace(pool, name=_pool_name(request.pool)) for pool in changed]
     path = request.mover_path or config.mover_path
-    if _falls_back(request, path):
-        path = mover.BUNDLED.absolute()
     return dataclasses.replace(config, pools=tuple(changed), mover_path=path)
-
-
-def _falls_back(request: Request, path: Path) -> bool:
-    said = request.mover_path or not request.names
-    return not said and not os.path.lexists(path) and os.access(mover.BUNDLED, os.X_OK)
 
 
 def _pool_name(name: str) -> str:
@@ -90,13 +78,11 @@ def _pool_name(name: str) -> str:
         raise ConfigError(f"--pool: {name[:80]!r} {error}") from error
 
 
-def mover_problem(config: Config, request: Request) -> str:
+def mover_problem(config: Config) -> str:
     """Say what is wrong with the mover that hooks run; empty where nothing is."""
     path = config.mover_path
     if not any(pool.injection is Injection.HOOK for pool in config.pools):
         return ""
-    if path != request.mover_path and path == mover.BUNDLED.absolute():
-        return f"no mover is installed: containers run the one in this package, {path}"
     if not os.access(path, os.X_OK) or path.is_dir():
         return f"{path}: no mover that can be executed: containers with a device cannot start"
     return ""
