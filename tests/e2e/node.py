@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -22,6 +23,7 @@ from tests.e2e.waiting import ended
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_NUMBERS = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def node() -> Iterator[Node]:
     """A new node; at the end its processes, mounts, links and cgroups are gone."""
     init = pathlib.Path(__file__).with_name("init.py")
     command = (ROOT / "hack/node.sh", sys.executable, init)
-    cgroup = f"ndp-e2e-{os.getpid()}"
+    cgroup = f"ndp-e2e-{os.getpid()}-{next(_NUMBERS)}"
     _remove_stale_cgroups()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
@@ -153,8 +155,10 @@ def _remove_stale_cgroups() -> None:
     """Remove those of test runs that were killed: their processes are gone, the directories not."""
     names = {path.name for path in (*CGROUPS.glob("ndp-e2e-*"), *CGROUPS.glob("*/ndp-e2e-*"))}
     for name in names:
-        if not pathlib.Path("/proc", name.rpartition("-")[2]).exists():
-            _remove_cgroups(name)
+        run = name.split("-")[2]
+        if not pathlib.Path("/proc", run).exists():
+            with contextlib.suppress(OSError):  # a run in another PID namespace has it
+                _remove_cgroups(name)
 
 
 def _identity(entry: pathlib.Path) -> tuple[str, tuple[str, ...]]:

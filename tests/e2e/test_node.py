@@ -26,14 +26,20 @@ def test_what_a_node_writes_makes_and_starts_is_not_seen_outside_and_ends_with_i
         space.run("touch", *names)
         space.ip("link", "add", "ndp-inside", "type", "ifb")
         sleeper = space.popen("sleep", "infinity")
-        for parent in CGROUPS.glob("*/cgroup.procs"):
-            parent.parent.joinpath(space.cgroup).mkdir()
         assert all(space.path(name).exists() for name in names)
         assert not any(pathlib.Path(name).exists() for name in names)
         assert not pathlib.Path("/sys/class/net/ndp-inside").exists()
-    assert sleeper.wait(timeout=20) != 0
+    with sleeper:
+        assert sleeper.wait(timeout=20) != 0
     assert not any(pathlib.Path(name).exists() for name in names)
-    assert not list(CGROUPS.glob(f"**/{space.cgroup}"))
+
+
+def test_the_cgroups_of_a_node_go_with_it() -> None:
+    with node() as space:
+        hierarchy = next(path.parent for path in CGROUPS.glob("**/cgroup.procs"))
+        container = hierarchy / space.cgroup / "pod" / "container"
+        container.mkdir(parents=True)
+    assert not (hierarchy / space.cgroup).exists()
 
 
 def test_a_node_ends_when_the_test_run_is_killed() -> None:
