@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,25 +18,31 @@ from netdevice_plugin import inventory
 from netdevice_plugin.cli.look import View, look
 from netdevice_plugin.config import Config
 from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.inventory.rtnl import InterruptedDumpError
 
 COALESCE = 0.03  # seconds from a first change to the look at all that came with it
 
 
-async def watch(config: Config, show: Callable[[View], None]) -> None:
+async def watch(
+    config: Config, show: Callable[[View], None], read: Callable[[Config], View] = look
+) -> None:
     """Show the present, and again whenever something may have changed, until cancelled.
 
-    Raises InventoryError and AttachmentError where the kernel cannot be asked.
+    A kernel that is too busy for a consistent list is asked again. Raises
+    InventoryError and AttachmentError where it cannot be asked at all.
     """
     changed = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    wake = lambda: loop.call_soon_threadsafe(changed.set)  # noqa: E731
+    wake = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
     following = asyncio.create_task(_follow(config, changed))
     following.add_done_callback(lambda _: changed.set())
     with Records(config.run_dir / "attachments", wake) as records:
         while not following.done():
             changed.clear()
             records.arm()
-            show(look(config))
+            try:
+                show(read(config))
+            except InterruptedDumpError:
+                changed.set()
             await changed.wait()
             await asyncio.sleep(COALESCE)
     await following

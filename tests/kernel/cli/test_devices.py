@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import pathlib
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from netdevice_plugin.cli.look import View, look
+from netdevice_plugin.cli.watching import watch
+from netdevice_plugin.config import Config
+from netdevice_plugin.inventory.rtnl import InterruptedDumpError
 from tests.kernel.cli.conftest import KIND, Host
 from tests.kernel.mover.harness import Containers
 
@@ -90,6 +96,11 @@ def test_a_change_of_a_link_or_a_record_is_shown_at_once(
         until(lambda found: found["eth1"]["state"] != "attached" and not found["eth1"]["lent"])
         node.lend("eth1", containers.alone())
         until(lambda found: found["eth1"]["state"] == "attached")
+        record = node.mover.run_dir / "attachments" / "eth1"
+        other = record.with_name(".other")  # no link changes with it
+        other.write_text(record.read_text().replace("phase=attached", "phase=stranded"))
+        other.rename(record)
+        until(lambda found: found["eth1"]["state"] == "stranded")
 
 
 @pytest.mark.timeout(60)
@@ -99,3 +110,26 @@ def test_a_table_is_shown_for_every_change(node: Host) -> None:
         node.netns.ip("link", "set", "eth2", "up")
         while not (text := line()).startswith("NAME "):
             assert text
+
+
+class ShownError(Exception):
+    """Ends what would go on for ever."""
+
+
+@pytest.mark.timeout(60)
+def test_a_kernel_that_is_too_busy_is_asked_again(node: Host, tmp_path: pathlib.Path) -> None:
+    readings: list[Config] = []
+
+    def read(config: Config) -> View:
+        readings.append(config)
+        if len(readings) < 3:
+            raise InterruptedDumpError("busy")
+        return look(config)
+
+    def show(view: View) -> None:
+        assert view.snapshot.named("eth1")
+        raise ShownError
+
+    with pytest.raises(ShownError):
+        node.netns.call(lambda: asyncio.run(watch(Config(run_dir=tmp_path), show, read)))
+    assert len(readings) == 3
