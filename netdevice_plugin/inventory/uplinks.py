@@ -118,8 +118,13 @@ def _neighbours(interfaces: Sequence[Interface]) -> defaultdict[int, list[tuple[
 
 
 def _stuck(interfaces: Sequence[Interface]) -> Iterable[tuple[int, str]]:
-    """Yield what cannot be moved, or would silently leave the link that it belongs to."""
+    """Yield what cannot be moved, or would leave a link that belongs to it, or it to, behind.
+
+    A macvlan whose parent moves hears no more until it is set up again, and a vxlan is
+    destroyed; the mover refuses them as well.
+    """
     names = {interface.ifindex: interface.name for interface in interfaces}
+    uppers = {i.lower: i.name for i in reversed(interfaces) if i.kind not in _PEERED}
     for interface in interfaces:
         if interface.master:
             master = names.get(interface.master, f"link {interface.master}")
@@ -127,6 +132,9 @@ def _stuck(interfaces: Sequence[Interface]) -> Iterable[tuple[int, str]]:
         elif interface.immovable or interface.kind in _IMMOVABLE:
             kind = interface.kind or "link of its kind"
             yield interface.ifindex, f"is a {kind}, which cannot leave its network namespace"
+        elif interface.ifindex in uppers:
+            upper = uppers[interface.ifindex]
+            yield interface.ifindex, f"is used by {upper}, which stands on it and would be cut off"
 
 
 def _others(interfaces: Sequence[Interface]) -> Iterable[tuple[int, str]]:

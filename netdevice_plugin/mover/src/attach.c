@@ -13,7 +13,7 @@
 #include "mover.h"
 #include "netns.h"
 #include "sysctl.h"
-#include "uplink.h"
+#include "uppers.h"
 
 /* The pod's side of one attach. */
 struct pod {
@@ -231,21 +231,55 @@ static int fail_master(struct mover *mover, const struct link *link)
     return fail(mover, -EPERM, "check the link", reason);
 }
 
+/* The CDI file can be older than the host's routes. */
+static int check_routes(struct mover *mover)
+{
+    char reason[160];
+    struct text text;
+
+    LIST_EACH(route, &mover->record.routes) {
+        if (!route_is_default(route))
+            continue;
+        text_init(&text, reason, sizeof reason);
+        text_put(&text, "it is an uplink of this node, it carries a default route (");
+        message_describe(ROUTE, route, &text);
+        text_put_char(&text, ')');
+        return fail(mover, -EPERM, "check the link", reason);
+    }
+    return 0;
+}
+
+static int check_uppers(struct mover *mover, const struct link *link)
+{
+    char names[160], reason[256];
+    struct text who, text;
+
+    text_init(&who, names, sizeof names);
+    int rc = uppers_find(&mover->host, link->ifindex, &who);
+    if (rc < 0)
+        return fail_netlink(mover, rc, "look for links that stand on it", &mover->host);
+    if (who.length == 0)
+        return 0;
+    text_init(&text, reason, sizeof reason);
+    text_put(&text, "the host uses it: ");
+    text_put(&text, names);
+    text_put(&text, " on top of it would be cut off, or destroyed; remove what stands on it first");
+    return fail(mover, -EPERM, "check the link", reason);
+}
+
 /* What can be wrong with lending a link, seen from the link itself. */
 static int check_link(struct mover *mover, const struct link *link)
 {
-    char reason[256];
-    struct text text;
+    const struct mac *mac = &mover->options->mac;
 
-    text_init(&text, reason, sizeof reason);
     if (link->flags & IFF_LOOPBACK)
         return fail(mover, -EPERM, "check the link", "it is the loopback device");
     if (link->master != 0)
         return fail_master(mover, link);
-    if (mover->options->mac.length != 0 && mover->options->mac.length != link->mac.length)
+    if (mac->length != 0 && mac->length != link->mac.length)
         return fail(mover, -EINVAL, "check the link", "--mac is not of the length of its MAC");
-    int rc = uplink_check(&mover->host, link, &mover->record.routes, &text);
-    return rc < 0 ? fail(mover, rc, "check the link", rc == -EPERM ? reason : NULL) : 0;
+    int rc = check_routes(mover);
+    return rc < 0 ? rc : check_uppers(mover, link);
 }
 
 /* Everything that the way home will need. */

@@ -226,39 +226,28 @@ DEFAULTS = {
 }
 
 
-STACKED = [
-    f"link add stacked0 link {DEVICE} type macvlan mode bridge",
-    "link set stacked0 up",
-    "addr add 10.6.0.1/24 dev stacked0",
-]
+STACKED = {
+    "a macvlan, which the move would reset": [
+        f"link add stacked0 link {DEVICE} type macvlan mode bridge",
+    ],
+    "a macvlan with a default route": [
+        f"link add stacked0 link {DEVICE} type macvlan mode bridge",
+        "link set stacked0 up",
+        "addr add 10.6.0.1/24 dev stacked0",
+        "route add default via 10.6.0.254 metric 9",
+    ],
+    "a vxlan, which the move would destroy": [
+        f"link add stacked0 type vxlan id 7 dev {DEVICE} remote 10.1.0.9 dstport 4789",
+        "link set stacked0 up",
+    ],
+}
 
 
-def test_a_link_under_one_that_carries_a_default_route_is_refused(
-    mover: Mover, pod: Netns, containers: Containers
+@pytest.mark.parametrize("commands", STACKED.values(), ids=STACKED.keys())
+def test_a_link_that_another_one_stands_on_is_refused(
+    commands: list[str], mover: Mover, pod: Netns, containers: Containers
 ) -> None:
-    make_up(mover.host, "veth", *STACKED, "route add default via 10.6.0.254 metric 9")
-    before = settled(mover.host)
-    result = mover.attach(containers.of(pod), *identity(mover.host))
-    assert_refused(mover, result, before)
-    assert "stacked0" in result.reason
-
-
-def test_a_link_under_one_that_carries_none_is_lent_and_the_other_stays(
-    mover: Mover, pod: Netns, containers: Containers
-) -> None:
-    make_up(mover.host, "veth", *STACKED)
-    container = containers.of(pod)
-    mover.attach(container, *identity(mover.host)).ok()
-    assert "stacked0" in mover.host.links()
-    mover.detach(container).ok()
-    assert mover.host.links()["stacked0"]["link"] == DEVICE
-
-
-def test_a_link_under_a_vxlan_which_the_move_would_destroy_is_refused(
-    mover: Mover, pod: Netns, containers: Containers
-) -> None:
-    vxlan = f"link add stacked0 type vxlan id 7 dev {DEVICE} remote 10.1.0.9 dstport 4789"
-    make_up(mover.host, "veth", vxlan, "link set stacked0 up")
+    make_up(mover.host, "veth", *commands)
     before = settled(mover.host)
     result = mover.attach(containers.of(pod), *identity(mover.host))
     assert_refused(mover, result, before)

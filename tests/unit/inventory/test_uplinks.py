@@ -122,6 +122,16 @@ def test_a_port_whose_master_is_not_in_sight_is_still_one() -> None:
     assert hard(link(2, "eth0", master=99)) == {"eth0": "is a port of link 99"}
 
 
+def test_a_link_that_others_stand_on_and_not_those() -> None:
+    assert hard(
+        link(2, "eth0"),
+        link(3, "eth0.100", kind="vlan", lower=2),
+        link(4, "mac0", kind="macvlan", lower=2),
+        link(5, "pair0", kind="veth", lower=6),
+        link(6, "pair1", kind="veth", lower=5),
+    ) == {"eth0": "is used by eth0.100, which stands on it and would be cut off"}
+
+
 @pytest.mark.parametrize("kind", ["bridge", "bond", "team", "vrf"])
 def test_kinds_that_cannot_move_on_kernels_that_do_not_say_so(kind: str) -> None:
     assert hard(link(2, "x0", kind=kind)) == {
