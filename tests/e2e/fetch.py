@@ -101,7 +101,7 @@ def _download(work: pathlib.Path) -> list[pathlib.Path]:
         "Acquire::Retries": "3",
     }
     apt = ("apt-get", "-qq", *(f"-o{key}={value}" for key, value in options.items()))
-    _run(*apt, "update", cwd=work)
+    _run(*apt, "--error-on=any", "update", cwd=work)  # else it succeeds without a mirror
     _run(*apt, "download", *PACKAGES, cwd=work)
     return sorted(work.glob("*.deb"))
 
@@ -126,8 +126,9 @@ def _stubs(proto: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def _run(*argv: str, cwd: pathlib.Path | None = None) -> str:
-    """Run a command, and say what it said if it fails."""
+    """Run a command, and say how its complaint began if it fails."""
     result = subprocess.run(argv, cwd=cwd, text=True, capture_output=True, check=False)
     if result.returncode:
-        raise FetchError(f"{argv[0]} {argv[-1]}: {(result.stderr or result.stdout).strip()}")
+        said = (result.stderr or result.stdout).strip().partition("\n")[0]
+        raise FetchError(f"{argv[0]} … {argv[-1]}: {said or f'exit code {result.returncode}'}")
     return result.stdout
