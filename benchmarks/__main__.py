@@ -17,9 +17,9 @@ _PATIENCE = 600  # seconds at most before each table, with --wait
 Part = Callable[[], Table]
 
 FULL: Mapping[str, Part] = {
-    "mover": functools.partial(moving.against_kernel, 40, moving.KINDS),
+    "mover": functools.partial(moving.against_kernel, 150, moving.KINDS),
     "start": functools.partial(moving.first_request, 60),
-    "hooks": functools.partial(moving.against_hooks, 15, ("veth", "macvlan")),
+    "hooks": functools.partial(moving.against_hooks, 20, ("veth", "macvlan")),
     "inventory": functools.partial(listing.listing, (1, 100, 1000, 4000), 9),
     "commands": functools.partial(commands.commands, (1, 100, 1000, 4000), 15),
 }

@@ -107,7 +107,7 @@ def _in_turn(wanted: Sequence[Callable[[], Argv]], runs: int) -> list[list[float
     try:
         for command in wanted:
             timed(command(), stdout=null)
-        rounds = [[timed(command(), stdout=null) for command in wanted] for _ in range(runs)]
+        rounds = [[timed(command(), stdout=null).wall for command in wanted] for _ in range(runs)]
     finally:
         os.close(null)
     return [list(times) for times in zip(*rounds, strict=True)]

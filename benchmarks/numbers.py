@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import statistics
 import textwrap
 from collections.abc import Sequence
@@ -39,6 +40,17 @@ class Samples:
         pairs = zip(self.seconds, other.seconds, strict=True)
         return statistics.median(one / two for one, two in pairs)
 
+    def bounds(self, other: Samples) -> tuple[float, float]:
+        """Where the ratio of the medians is with 95 % probability (bootstrap).
+
+        Without the number of runs and their spread a ratio says little.
+        """
+        chance = random.Random(0)  # noqa: S311 - the same numbers give the same bounds
+        ratios = sorted(
+            _median_of_some(self, chance) / _median_of_some(other, chance) for _ in range(1000)
+        )
+        return ratios[25], ratios[974]
+
     def __str__(self) -> str:
         return milliseconds(self.median)
 
@@ -47,6 +59,10 @@ class Samples:
         """The quartiles, as a cell."""
         low, high = self.quartiles
         return f"{milliseconds(low)}..{milliseconds(high)}"
+
+
+def _median_of_some(samples: Samples, chance: random.Random) -> float:
+    return statistics.median(chance.choices(samples.seconds, k=len(samples.seconds)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,9 +72,6 @@ class Replay:
                 struct.pack_into("=I", data, request.target_at, number)
             self._steps.append((by_inode[request.netns].socket, bytes(data), _ends(data)))
 
-    def __len__(self) -> int:
-        return len(self._steps)
-
     def run(self) -> list[int]:
         """Send all, each after the answer to the one before; returns what was refused (errno)."""
         return [self._one(sock, data, ends) for sock, data, ends in self._steps]
