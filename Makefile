@@ -44,8 +44,9 @@ lint: $(DEV)  ## style, types, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports
-	.venv/bin/clang-format --dry-run -Werror $(C_FILES)
+	.venv/bin/lint-imports --no-logo
+	@echo clang-format
+	@.venv/bin/clang-format --dry-run -Werror $(C_FILES)
 	shellcheck $(SCRIPTS)
 
 .PHONY: format
