@@ -124,8 +124,7 @@ def steps() -> set[str]:
         r"\b(?:fail|fail_netlink|fail_message|note|restore_things)\((?:&?mover|restore|&restore),"
         r'[^";]*"((?:[^"\\]|\\.)+)"'
     )
-    parts = ("attach.c", "release.c", "home.c", "main.c")
-    text = "".join((SOURCES / part).read_text() for part in parts)
+    text = "".join(path.read_text() for path in SOURCES.glob("*.c"))
     return {step.strip() for step in call.findall(re.sub(r'"\s*\n\s*"', "", text))}
 
 
