@@ -18,12 +18,6 @@ enum thing { ADDRESS, ROUTE, NEXTHOP, NEIGHBOUR };
 /* Whether all messages of a list are long enough to be of that sort; a record may say anything. */
 bool messages_valid(enum thing thing, const struct list *list);
 
-/* Dumps all things of one sort on a link into `out`, in the order that they are to be added. */
-int messages_capture(struct nl *nl, enum thing thing, int ifindex, struct list *out);
-
-/* The nexthop groups that hold one of the nexthops in `list` go behind them. */
-int messages_capture_groups(struct nl *nl, struct list *list);
-
 /*
  * Whether two messages set the same; ifindex `one_index` in the first means what
  * `other_index` means in the second.
@@ -39,15 +33,6 @@ enum change { ADD, REPLACE, REMOVE };
  */
 int message_send(struct nl *nl, enum thing thing, enum change change, struct item message, int from,
                  int to, uint64_t elapsed);
-
-/*
- * Makes what is on the link equal to `wanted`: takes off what is not in it, adds
- * what is missing. Routes are tried until the gateways of all that can be reached
- * are. 0, or the first error, with the message that it belongs to in *culprit;
- * everything else is done all the same.
- */
-int messages_restore(struct nl *nl, enum thing thing, const struct list *wanted, int from, int to,
-                     uint64_t elapsed, struct item *culprit);
 
 /* An IPv6 address that was checked for duplicates before is usable at once; another is checked. */
 int address_add(struct nl *nl, struct item message, int from, int to, uint64_t elapsed);

@@ -1,0 +1,25 @@
+#ifndef NDM_LEND_H
+#define NDM_LEND_H
+
+#include "mover.h"
+
+/* The pod's side of one attach. */
+struct pod {
+    int netns;
+    uint64_t device, inode;
+    struct nl nl;
+};
+
+/* Enters the container of the OCI state into the record, or refreshes its entry. */
+int add_holder(struct mover *mover);
+
+/*
+ * Finds the link on the host, checks that it may leave, records it. 0, or -errno with
+ * nothing touched.
+ */
+int prepare(struct mover *mover, struct pod *pod);
+
+/* Gives the link in the pod what it had on the host, or what was asked for. */
+int configure(struct mover *mover, struct pod *pod);
+
+#endif
