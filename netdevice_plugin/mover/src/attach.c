@@ -87,6 +87,7 @@ int fail_held(struct mover *mover)
     text_put(&text, "it is held by ");
     put_holders(&text, &mover->record);
     text_put(&text, "`netdevice-plugin status` shows it");
+    mover->held = true;
     return fail(mover, -EBUSY, "take the device", reason);
 }
 
@@ -306,5 +307,5 @@ int attach(struct mover *mover)
     close_pod(&pod);
     if (rc >= 0)
         forget_error(mover);
-    return rc >= 0 ? EXIT_DONE : rc == -EBUSY ? EXIT_HELD : EXIT_FAILED;
+    return rc >= 0 ? EXIT_DONE : mover->held ? EXIT_HELD : EXIT_FAILED;
 }

@@ -57,21 +57,17 @@ static int find_in_pod(const struct record *record, struct nl *pod, struct link 
     return -ENODEV;
 }
 
-/* The link that has the number on the host, if nothing speaks against it. */
+/* The link that has the number on the host, if it is ours by its MAC and make. */
 static int find_by_number(struct mover *mover, struct link *out)
 {
     const struct record *record = &mover->record;
     int rc = link_get(&mover->host, record->link.ifindex, NULL, out);
 
-    if (rc < 0)
-        return rc;
-    /* Home already, with the MAC that the pod gave it: it is brought under its own number. */
-    bool ours = mac_is_ours(record, out) || record->phase == PHASE_RETURNING;
-    return ours && is_same_make(record, out) ? 0 : -ENODEV;
+    /* A MAC that the pod gave it is taken off before it is moved, see clean_in_pod(). */
+    return rc == 0 && !(is_same_make(record, out) && mac_is_ours(record, out)) ? -ENODEV : rc;
 }
 
-/* Names under which a link can have come home: ours, the pod's, ours and the kernel's spare ones.
- */
+/* Under its name, the pod's name for it, or a spare one of ours or of the kernel's. */
 static bool name_is_ours(const struct record *record, const char *name)
 {
     char spare[IFNAMSIZ], kernels[IFNAMSIZ];
@@ -122,11 +118,6 @@ static bool name_is_free(struct mover *mover, const char *name)
     return link_get(&mover->host, 0, name, &taken) == -ENODEV;
 }
 
-static bool had_altname(const struct record *record, const char *name)
-{
-    return link_has_altname(&record->link, name);
-}
-
 /* Takes off what the pod put on the link and what would clash on the host. */
 static void clean_in_pod(struct mover *mover, struct nl *pod, const struct link *link)
 {
@@ -135,7 +126,8 @@ static void clean_in_pod(struct mover *mover, struct nl *pod, const struct link 
     const struct ifinfomsg info = {.ifi_index = link->ifindex};
 
     for (size_t i = 0; i < link->altname_count; i++)
-        if (!had_altname(record, link->altnames[i]) || !name_is_free(mover, link->altnames[i]))
+        if (!link_has_altname(&record->link, link->altnames[i]) ||
+            !name_is_free(mover, link->altnames[i]))
             link_altname(pod, link->ifindex, link->altnames[i], false);
     if (mac_equal(&link->mac, &record->link.mac) || record->link.mac.length == 0)
         return;

@@ -16,6 +16,7 @@ struct mover {
     struct nl host;
     int lock;
     struct record record; /* phase PHASE_NONE: the device is at home */
+    bool held;            /* it was that another container that lives has the device */
     struct text error;    /* the first failure, without the device: "STEP: REASON" */
     char error_text[RECORD_ERROR_SIZE];
 };
@@ -32,7 +33,7 @@ int fail_netlink(struct mover *mover, int rc, const char *step, const struct nl 
 
 /* Removes errors/DEVICE: the device was lent, or brought home, without an error. */
 void forget_error(const struct mover *mover);
-/* Fails with -EBUSY and the names of the holders that are alive. */
+/* Fails with -EBUSY and the names of the holders that are alive; sets `held`. */
 int fail_held(struct mover *mover);
 
 /* Takes the device's lock; -ETIMEDOUT when another mover works on it for too long. */
