@@ -59,6 +59,25 @@ def test_a_link_works_in_the_pod_and_comes_home_as_it_was(
     assert_same(mover.host, before)
 
 
+def test_an_address_that_was_not_checked_yet_is_checked_in_the_pod(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host)
+    for key, value in (("accept_dad", "1"), ("dad_transmits", "600")):  # ten minutes of asking
+        mover.host.sysctl(f"ipv6/conf/{DEVICE}/{key}", value)
+    pod.sysctl("ipv6/conf/default/accept_dad", "1")
+    pod.sysctl("ipv6/conf/default/dad_transmits", "600")
+    mover.host.ip("addr", "add", "2001:db8:7::5/64", "dev", DEVICE)
+    mover.attach(containers.of(pod), *identity(mover.host)).ok()
+    (link,) = pod.json("-6", "addr", "show", "dev", DEVICE)
+    tentative = {
+        entry["local"]: entry.get("tentative", False)
+        for entry in link["addr_info"]
+        if entry["scope"] == "global"
+    }
+    assert tentative == {"2001:db8:7::5": True, "2001:db8:1::5": False}
+
+
 def test_a_tun_link_without_a_mac_comes_home_as_it_was(
     mover: Mover, pod: Netns, containers: Containers
 ) -> None:
