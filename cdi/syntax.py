@@ -20,6 +20,7 @@ Plain: TypeAlias = str | int | float | bool | list["Plain"] | dict[str, "Plain"]
 
 _YAML_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
+MAX_DEPTH = 500  # levels of JSON: fewer than Python recurses, more than any OCI configuration has
 MAX_BYTES = 8 << 20  # room for more than 5,000 devices with two hooks each
 
 
@@ -67,7 +68,27 @@ def _parse_json(text: str, source: str) -> Plain:
         _fail(source, f"has the key {error} twice in one object")
     except ValueError as error:  # an integer of thousands of digits, NaN
         _fail(source, f"has a number that cannot be read: {error}")
+    if _is_deeper(value, MAX_DEPTH):
+        _fail(source, "is nested too deeply")
     return value
+
+
+def _is_deeper(value: Plain, levels: int) -> bool:
+    """Whether containers stand in containers more than `levels` deep, found without recursion.
+
+    Python's own reader counts on the C stack from 3.12 on, and takes what nothing else can walk.
+    """
+    level = [value]
+    while level and levels > 0:
+        level = [member for parent in level for member in _members(parent)]
+        levels -= 1
+    return bool(level)
+
+
+def _members(value: Plain) -> list[Plain]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [one for one in value if isinstance(one, dict | list)] if isinstance(value, list) else []
 
 
 def _unique_members(pairs: list[tuple[str, Plain]]) -> dict[str, Plain]:

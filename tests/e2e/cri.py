@@ -46,11 +46,29 @@ class Cri:
         grpc.channel_ready_future(self._channel).result(TIMEOUT)
         self._runtime = services.RuntimeServiceStub(self._channel)
         self._cgroup = cgroup
+        self._await_service()
         self._exited: set[str] = set()
         self._changed = threading.Condition()
         self._stream = self._runtime.GetContainerEvents(self._api.GetEventsRequest())
         self._reader = threading.Thread(target=self._read_events, daemon=True)
         self._reader.start()
+
+    def _await_service(self) -> None:
+        """Ask until the runtime has read its state: it listens before, and tells nobody when."""
+        deadline = time.monotonic() + TIMEOUT
+        while not self._serves():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the runtime did not serve within {TIMEOUT:.0f} s")
+            time.sleep(0.02)
+
+    def _serves(self) -> bool:
+        try:
+            self._runtime.Status(self._api.StatusRequest(), timeout=CALL)
+        except grpc.RpcError as error:
+            if "not initialized" in error.details():
+                return False
+            raise
+        return True
 
     def close(self) -> None:
         """End the event stream and the connection."""

@@ -341,8 +341,14 @@ static size_t longest_zeros(const unsigned int *groups, size_t *start)
 
 static void put_ipv6(struct text *text, const uint8_t *bytes)
 {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     unsigned int groups[8];
     size_t start = 8;
+    if (memcmp(bytes, mapped, sizeof mapped) == 0) { /* RFC 5952, section 5 */
+        text_put(text, "::ffff:");
+        put_ipv4(text, bytes + sizeof mapped);
+        return;
+    }
     for (size_t i = 0; i < 8; i++)
         groups[i] = (unsigned int)(bytes[2 * i] << 8 | bytes[2 * i + 1]);
     size_t zeros = longest_zeros(groups, &start);
