@@ -24,7 +24,7 @@ Dump = dict[str, object]
 
 _FOREVER = 0xFFFFFFFF
 _TOLERANCE = 3.0  # seconds; the kernel counts lifetimes in whole ones
-_PATIENCE = 5.0  # seconds for carrier and duplicate address detection to end
+_PATIENCE = 30.0  # seconds at most for carrier and duplicate address detection to end
 _SHOWN = 40  # lines of a difference
 _QUIET = 0.03  # seconds without an event before a namespace counts as settled
 _GROUPS = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400  # link, neigh, v4 and v6 addr and route
