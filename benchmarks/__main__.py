@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import os
 import pathlib
@@ -17,7 +18,7 @@ _PATIENCE = 600  # seconds at most before each table, with --wait
 Part = Callable[[], Table]
 
 FULL: Mapping[str, Part] = {
-    "mover": functools.partial(moving.against_kernel, 150, moving.KINDS),
+    "mover": functools.partial(moving.against_kernel, 200, moving.KINDS),
     "start": functools.partial(moving.first_request, 60),
     "hooks": functools.partial(moving.against_hooks, 20, ("veth", "macvlan")),
     "inventory": functools.partial(listing.listing, (1, 100, 1000, 4000), 9),
@@ -47,7 +48,8 @@ def main() -> None:
         table = parts[name]()
         busy = f"Others took {load.others():.0%} of the processors' time meanwhile"
         busy += "." if quiet else "; the machine was not quiet when this began."
-        _print(table.markdown() if options.markdown else table.text(), busy)
+        table = dataclasses.replace(table, notes=(*table.notes, busy))
+        _print(table.markdown() if options.markdown else table.text())
 
 
 def _arguments() -> argparse.Namespace:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pathlib
 import sys
 import tempfile
@@ -103,11 +102,7 @@ def _measured(
 
 def _in_turn(wanted: Sequence[Callable[[], Argv]], runs: int) -> list[list[float]]:
     """Run them one after the other, all of them that many times, once before it counts."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for command in wanted:
-            timed(command(), stdout=null)
-        rounds = [[timed(command(), stdout=null).wall for command in wanted] for _ in range(runs)]
-    finally:
-        os.close(null)
+    for command in wanted:
+        timed(command(), quiet=True)
+    rounds = [[timed(command(), quiet=True).wall for command in wanted] for _ in range(runs)]
     return [list(times) for times in zip(*rounds, strict=True)]

@@ -38,7 +38,7 @@ def _times() -> tuple[float, float, float]:
     return time.monotonic(), (fields[3] + fields[4]) / os.sysconf("SC_CLK_TCK"), used
 
 
-def wait_until_quiet(patience: float, *, below: float = 0.05) -> bool:
+def wait_until_quiet(patience: float, *, below: float = 0.1) -> bool:
     """Wait until others take less than that share for three seconds; False when it never is."""
     end = time.monotonic() + patience
     while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import random
 import sys
@@ -173,12 +172,8 @@ def _first(
     _pause()
     back = _watched(here, detach, stopped)[0].after
     _pause()
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        nothing = timed((str(mover.binary()), "--version"), stdout=null).wall
-        return there, back, nothing, timed(("/bin/true",), stdout=null).wall
-    finally:
-        os.close(null)
+    nothing = timed((str(mover.binary()), "--version"), quiet=True).wall
+    return there, back, nothing, timed(("/bin/true",)).wall
 
 
 def against_hooks(rounds: int, kinds: Sequence[str]) -> Table:
