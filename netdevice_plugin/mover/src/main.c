@@ -184,7 +184,7 @@ static int read_state(struct mover *mover)
     return EXIT_USAGE;
 }
 
-static int make_run_directories(struct mover *mover)
+static int enter_run_directory(struct mover *mover)
 {
     static const char *const parts[] = {"attachments", "netns", "locks", "errors"};
     char path[PATH_SIZE];
@@ -195,6 +195,7 @@ static int make_run_directories(struct mover *mover)
         if (rc < 0)
             return fail(mover, rc, path, NULL);
     }
+    mounts_of_host(mover->options->run_dir);
     return 0;
 }
 
@@ -216,7 +217,7 @@ static int run(struct mover *mover)
         code = read_state(mover);
     if (code != EXIT_DONE)
         return code;
-    if (make_run_directories(mover) < 0 || open_host(mover) < 0)
+    if (enter_run_directory(mover) < 0 || open_host(mover) < 0)
         return command == COMMAND_DETACH ? EXIT_DONE : EXIT_FAILED;
     switch (command) {
     case COMMAND_ATTACH:

@@ -23,6 +23,14 @@ int netns_identity(int netns, uint64_t *device, uint64_t *inode);
 int netns_within(int netns, int own, int (*work)(void *arg), void *arg);
 int netns_open_socket(int netns, int own, struct nl *nl);
 
+/*
+ * Enters the mount namespace of process 1, if it shows the same run directory. Some
+ * runtimes run hooks in one of their own (podman, for a container with a user
+ * namespace): a pin that is made there dies with the container, and nobody else sees
+ * it. Stays where it is when that is not to be had.
+ */
+void mounts_of_host(const char *run_dir);
+
 /* The pin: a bind mount that keeps a namespace when its last process is gone. */
 int pin_mount(const char *path, int netns);
 int pin_unmount(const char *path); /* 0 as well if it is not there */
