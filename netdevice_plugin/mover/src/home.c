@@ -117,15 +117,16 @@ static void reread(struct restore *restore)
     note(restore, rc, "read the link again", "");
 }
 
-static void restore_sysctls(struct restore *restore)
+static void restore_sysctls(struct restore *restore, bool files)
 {
     char what[PATH_SIZE];
     struct text why;
 
     text_init(&why, what, sizeof what);
     restore->mover->host.why[0] = '\0';
-    int rc = sysctls_restore(&restore->mover->record, restore->now, &why);
-    note(restore, rc, "give the link its settings back", what);
+    int rc = files ? sysctls_restore_files(&restore->mover->record, restore->now, &why) : 0;
+    int other = sysctls_restore(&restore->mover->record, restore->now, &why);
+    note(restore, rc < 0 ? rc : other, "give the link its settings back", what);
 }
 
 static void restore_token(struct restore *restore)
@@ -197,12 +198,12 @@ static int restore_all(struct mover *mover, struct link *now)
     restore_names(&restore);
     restore_attributes(&restore);
     reread(&restore);
-    restore_sysctls(&restore);
+    restore_sysctls(&restore, true);
     restore_things(&restore, ADDRESS, &record->addresses, "give the link its addresses back");
     if ((now->flags ^ record->link.flags) & IFF_UP) {
         restore_up(&restore);
         reread(&restore);
-        restore_sysctls(&restore);
+        restore_sysctls(&restore, false);
         restore_things(&restore, ADDRESS, &record->addresses, "give the link its addresses back");
     }
     restore_token(&restore);

@@ -3,9 +3,11 @@
 #include "sysctl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "files.h"
 
@@ -154,7 +156,13 @@ static ssize_t sysctl_read(const char *directory, const char *link, const char *
     char path[PATH_SIZE];
 
     sysctl_path(path, directory, link, file);
-    ssize_t length = read_file(path, out, size - 1);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t length = read(fd, out, size - 1); /* all of it: a setting is a line */
+    if (length < 0)
+        length = -errno;
+    close(fd);
     if (length < 0)
         return length;
     while (length > 0 && out[length - 1] == '\n')
@@ -277,26 +285,28 @@ static int restore_secret(const struct record *record, const char *link, struct 
     return sysctl_write("ipv6/conf", link, "stable_secret", record->secret, why);
 }
 
+static int first_of(int one, int other)
+{
+    return one < 0 ? one : other;
+}
+
 int sysctls_restore(const struct record *record, const struct link *now, struct text *why)
 {
     const struct link *was = &record->link;
-
-    /* Before the others: setting it switches addr_gen_mode. */
-    int first_error = restore_secret(record, now->name, why);
     int rc = restore_conf(now->name, false, was->conf4, was->conf4_count, now->conf4,
                           now->conf4_count, why);
-    if (first_error == 0)
-        first_error = rc;
-    rc = restore_conf(now->name, true, was->conf6, was->conf6_count, now->conf6, now->conf6_count,
-                      why);
-    if (first_error == 0)
-        first_error = rc;
-    LIST_EACH(line, &record->sysctls) {
-        rc = restore_extra(now->name, line, why);
-        if (first_error == 0)
-            first_error = rc;
-    }
-    return first_error;
+
+    return first_of(rc, restore_conf(now->name, true, was->conf6, was->conf6_count, now->conf6,
+                                     now->conf6_count, why));
+}
+
+int sysctls_restore_files(const struct record *record, const struct link *now, struct text *why)
+{
+    int rc = restore_secret(record, now->name, why);
+
+    LIST_EACH(line, &record->sysctls)
+        rc = first_of(rc, restore_extra(now->name, line, why));
+    return rc;
 }
 
 bool ipv6_is_disabled(const struct link *link)

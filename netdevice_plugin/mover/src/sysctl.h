@@ -16,10 +16,13 @@
 int sysctls_capture(const char *link, struct record *out);
 
 /*
- * Writes each setting of the record that differs on the link as it is now. 0, or the
- * first error, and what it was about in `why`; the others are written all the same.
+ * Write each setting of the record that differs on the link as it is now: those that
+ * its message carries, and those that only files do (first: stable_secret, which
+ * switches addr_gen_mode). 0, or the first error, and what it was about in `why`; the
+ * others are written all the same.
  */
 int sysctls_restore(const struct record *record, const struct link *now, struct text *why);
+int sysctls_restore_files(const struct record *record, const struct link *now, struct text *why);
 
 /* Whether IPv6 is switched off on the link, and switching it on. */
 bool ipv6_is_disabled(const struct link *link);
