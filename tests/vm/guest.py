@@ -1,0 +1,140 @@
+"""One guest that runs this directory's tests, and tells how each of them ended.
+
+QEMU emulates the processor, as Debian's kernels do not run under every KVM. The guest
+sees this machine's files, read-only, under a file system in its own memory; it has no
+network but NICs that lead nowhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+
+from tests.vm import initramfs
+from tests.vm.fetch import Kit
+
+PORT = "/dev/ttyS1"  # where the guest writes its lines
+BOOT = 60.0  # seconds until the first line; 10 are usual
+SILENCE = 120.0  # seconds between two lines
+BOOTS = 2  # an emulated boot hangs about once in a hundred
+
+# An igb without VFs, one with them on a NUMA node of its own, and a virtio NIC.
+_HARDWARE = """
+-M q35 -smp 2 -m 1G -accel tcg,thread=multi -cpu max
+-object memory-backend-ram,id=m0,size=512M -object memory-backend-ram,id=m1,size=512M
+-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1
+-device pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1
+-device pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2
+-device pxb-pcie,id=px,bus=pcie.0,bus_nr=128,numa_node=1
+-device pcie-root-port,id=rp3,bus=px,chassis=3,slot=3
+-netdev hubport,id=h1,hubid=0 -device igb,bus=rp1,netdev=h1,mac=52:54:00:00:01:01
+-netdev hubport,id=h2,hubid=0 -device virtio-net-pci,bus=rp2,netdev=h2,mac=52:54:00:00:02:01
+-netdev hubport,id=h3,hubid=0 -device igb,bus=rp3,netdev=h3,mac=52:54:00:00:03:01
+"""
+
+
+class GuestError(Exception):
+    """The guest did not start, fell silent or ended early; with the end of what it said."""
+
+
+class Guest:
+    """A running guest; its lines are read as they come."""
+
+    def __init__(self, kit: Kit, initrd: pathlib.Path, console: pathlib.Path) -> None:
+        self._console = console
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        with self._complaints.open("w") as complaints:
+            self._process = subprocess.Popen(
+                [*kit.qemu, *_arguments(kit, initrd, console)],
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                env={**os.environ, **kit.environment},
+            )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def _complaints(self) -> pathlib.Path:
+        """QEMU's own."""
+        return self._console.with_suffix(".qemu")
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def line(self, patience: float) -> str:
+        """The next line; raises GuestError when none comes."""
+        try:
+            found = self._lines.get(timeout=patience)
+        except queue.Empty:
+            raise GuestError(f"the guest said nothing for {patience:.0f} s{self._last()}") from None
+        if found is None:
+            raise GuestError(f"the guest ended early{self._last()}")
+        return found
+
+    def _last(self) -> str:
+        """How the console and QEMU's own output end."""
+        files = (path for path in (self._complaints, self._console) if path.exists())
+        texts = (path.read_text(errors="replace") for path in files)
+        return "".join(f"\n{text[-4000:]}" for text in texts if text)
+
+    def stop(self) -> None:
+        """End it, if it did not do so by itself."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+
+def _arguments(kit: Kit, initrd: pathlib.Path, console: pathlib.Path) -> Iterator[str]:
+    yield from ("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
+    yield from _HARDWARE.split()
+    yield from ("-serial", f"file:{console}", "-serial", "stdio", "-monitor", "none")
+    root = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
+    yield from ("-fsdev", root, "-device", "virtio-9p-pci,bus=pcie.0,fsdev=root,mount_tag=root")
+    yield from ("-kernel", str(kit.kernel), "-initrd", str(initrd))
+    # The clock of an emulated processor is right, and calibrating it takes seconds.
+    yield from ("-append", "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check")
+
+
+@contextlib.contextmanager
+def booted(
+    kit: Kit, work: pathlib.Path, command: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[tuple[Guest, int]]:
+    """A guest whose first line has come, and how many boots that took."""
+    initrd = work / "initrd"
+    initrd.write_bytes(
+        initramfs.build(
+            kit.busybox, kit.modules, command, cwd=pathlib.Path.cwd(), environment=environment
+        )
+    )
+    for attempt in range(1, BOOTS + 1):
+        guest = Guest(kit, initrd, work / f"console-{attempt}")
+        try:
+            guest.line(BOOT)
+        except GuestError:
+            guest.stop()
+            if attempt == BOOTS:
+                raise
+            continue
+        try:
+            yield guest, attempt
+        finally:
+            guest.stop()
+        return
+
+
+def pytest_command(tests: Sequence[str]) -> tuple[str, ...]:
+    """Run these tests, and nothing that this machine's pytest has for others."""
+    plugins = ("-p", "pytest_timeout", "-p", "no:cacheprovider")
+    return (sys.executable, "-m", "pytest", *plugins, "--basetemp=/run/pytest", *tests)
