@@ -12,10 +12,6 @@ from tests.kernel.mover.harness import DEVICE, Container, Containers
 from tests.vm.nics import HOST, PCI, Nic, Nics, dress, wait_for_carrier
 from tests.vm.node import Node
 
-# igbvf says of any MAC that it is the permanent one, and the mover then takes it for another NIC.
-_LOST = pytest.mark.xfail(strict=True, reason="a VF whose MAC was changed is not recognised")
-VF = pytest.param("vf0", marks=_LOST)
-
 
 @pytest.fixture(params=["pf0", "vf0", "virtio"])
 def nic(request: pytest.FixtureRequest, all_nics: Nics) -> Iterator[Nic]:
@@ -60,7 +56,7 @@ def test_a_nic_has_its_addresses_in_the_pod_and_comes_back_as_it_was(
     assert node.mover.leftovers() == []
 
 
-@pytest.mark.parametrize("nic", ["pf0", VF, "virtio"], indirect=True)
+@pytest.mark.parametrize("nic", ["pf0", "vf0", "virtio"], indirect=True)
 def test_what_a_pod_did_to_a_nic_is_undone(nic: Nic, node: Node, containers: Containers) -> None:
     before = settled(HOST)
     container = containers.alone()
@@ -71,7 +67,7 @@ def test_what_a_pod_did_to_a_nic_is_undone(nic: Nic, node: Node, containers: Con
     assert_same(HOST, before)
 
 
-@pytest.mark.parametrize("nic", [VF, "virtio"], indirect=True)
+@pytest.mark.parametrize("nic", ["vf0", "virtio"], indirect=True)
 def test_the_mover_gives_a_nic_another_mac_and_takes_it_back(
     nic: Nic, node: Node, containers: Containers
 ) -> None:
@@ -128,7 +124,7 @@ def fall_back(nic: Nic, node: Node, container: Container) -> None:
     assert eventually(HOST, lambda: bool(nic.link)), "the kernel did not give it back"
 
 
-@pytest.mark.parametrize("nic", [VF, "virtio"], indirect=True)
+@pytest.mark.parametrize("nic", ["vf0", "virtio"], indirect=True)
 def test_a_nic_that_fell_back_with_what_its_pod_made_of_it_is_restored(
     nic: Nic, node: Node, containers: Containers
 ) -> None:

@@ -17,12 +17,22 @@ static bool mac_is_ours(const struct record *record, const struct link *link)
            (record->pod_mac.length > 0 && mac_equal(&link->mac, &record->pod_mac));
 }
 
-/* What no pod can change about a link. */
+static bool is_same_function(const struct record *record, const struct link *link)
+{
+    return record->link.pci[0] != '\0' && strcmp(link->pci, record->link.pci) == 0;
+}
+
+/*
+ * What no pod can change about a link. Its permanent MAC is part of that, but for
+ * drivers of virtual functions that call whatever MAC they have the permanent one.
+ */
 static bool is_same_make(const struct record *record, const struct link *link)
 {
+    bool same_mac = mac_equal(&link->permanent, &record->link.permanent) ||
+                    (is_same_function(record, link) && mac_equal(&link->permanent, &link->mac));
+
     return strcmp(link->kind, record->link.kind) == 0 && link->type == record->link.type &&
-           mac_equal(&link->permanent, &record->link.permanent) &&
-           (record->link.pci[0] == '\0' || strcmp(link->pci, record->link.pci) == 0);
+           same_mac && (record->link.pci[0] == '\0' || is_same_function(record, link));
 }
 
 static int open_pod(struct mover *mover)
@@ -64,23 +74,51 @@ static int find_by_number(struct mover *mover, struct link *out)
     int rc = link_get(&mover->host, record->link.ifindex, NULL, out);
 
     /* A MAC that the pod gave it is taken off before it is moved, see clean_in_pod(). */
-    return rc == 0 && !(is_same_make(record, out) && mac_is_ours(record, out)) ? -ENODEV : rc;
+    bool ours = mac_is_ours(record, out) || is_same_function(record, out);
+    return rc == 0 && !(ours && is_same_make(record, out)) ? -ENODEV : rc;
 }
 
-/* Under its name, the pod's name for it, or a spare one of ours or of the kernel's. */
-static bool name_is_ours(const struct record *record, const char *name)
+/* Names that it can have at home: its own, the pod's, a spare one of ours or the kernel's. */
+static void names_of(const struct record *record, char names[4][IFNAMSIZ])
 {
-    char spare[IFNAMSIZ], kernels[IFNAMSIZ];
     struct text text;
 
-    text_init(&text, spare, sizeof spare);
+    memcpy(names[0], record->link.name, IFNAMSIZ);
+    memcpy(names[1], record->pod_name, IFNAMSIZ);
+    text_init(&text, names[2], IFNAMSIZ);
     text_put(&text, "ndp");
     text_put_unsigned(&text, (uint64_t)record->link.ifindex);
-    text_init(&text, kernels, sizeof kernels);
+    text_init(&text, names[3], IFNAMSIZ);
     text_put(&text, "dev");
     text_put_unsigned(&text, (uint64_t)record->pod_ifindex);
-    return strcmp(name, record->link.name) == 0 || strcmp(name, record->pod_name) == 0 ||
-           strcmp(name, spare) == 0 || strcmp(name, kernels) == 0;
+}
+
+static bool name_is_ours(const struct record *record, const char *name)
+{
+    char names[4][IFNAMSIZ];
+
+    names_of(record, names);
+    for (size_t i = 0; i < 4; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The link of our PCI function that has one of those names, whatever its MAC is by now. */
+static int find_by_name(struct mover *mover, struct link *out)
+{
+    const struct record *record = &mover->record;
+    char names[4][IFNAMSIZ];
+
+    names_of(record, names);
+    for (size_t i = 0; i < 4; i++) {
+        int rc = link_get(&mover->host, 0, names[i], out);
+        if (rc == 0 && is_same_function(record, out) && is_same_make(record, out))
+            return 0;
+        if (rc < 0 && rc != -ENODEV)
+            return rc;
+    }
+    return -ENODEV;
 }
 
 /*
@@ -105,6 +143,8 @@ static int find_on_host(struct mover *mover, struct link *out)
     rc = link_identify(&mover->host, &identity, out, &why);
     if (rc == -EEXIST)
         fail(mover, rc, "find the link on the host: several could be it", found);
+    if (rc == -ENODEV && record->link.pci[0] != '\0')
+        rc = find_by_name(mover, out);
     bool hardware = record->link.pci[0] != '\0' || record->link.permanent.length > 0;
     return rc == 0 && !hardware && !name_is_ours(record, out->name) ? -ENODEV : rc;
 }

@@ -225,6 +225,21 @@ static int search_all(struct nl *nl, struct search *search)
     return rc;
 }
 
+/*
+ * Some drivers of virtual functions call whatever MAC they have the permanent one: a
+ * link that has the number given, on the PCI function given, is the one all the same.
+ */
+static int find_by_function(struct nl *nl, const struct identity *identity, struct link *out)
+{
+    struct identity function = *identity;
+
+    if (identity->pci[0] == '\0' || identity->ifindex == 0)
+        return -ENODEV;
+    function.mac.length = 0;
+    int rc = link_get(nl, identity->ifindex, NULL, out);
+    return rc == 0 && !resembles(out, &function) ? -ENODEV : rc;
+}
+
 int link_identify(struct nl *nl, const struct identity *identity, struct link *out,
                   struct text *why)
 {
@@ -246,7 +261,7 @@ int link_identify(struct nl *nl, const struct identity *identity, struct link *o
     if (rc < 0)
         return rc;
     if (search.count == 0)
-        return -ENODEV;
+        return find_by_function(nl, identity, out);
     if (search.count == 1)
         return link_get(nl, out->ifindex, NULL, out);
     if (!search.by_index || (search.named != 0 && search.named != identity->ifindex))
