@@ -13,12 +13,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.debian import FetchError
 from tests.e2e import containerd as containerds
 from tests.e2e import image
 from tests.e2e import node as nodes
 from tests.e2e.containerd import Containerd
 from tests.e2e.cri import Cri
-from tests.e2e.fetch import ROOT, FetchError, Parts
+from tests.e2e.fetch import ROOT, Parts
 from tests.e2e.fetch import parts as fetch_parts
 from tests.e2e.lender import Lender
 from tests.e2e.node import Node
