@@ -59,12 +59,13 @@ format: $(DEV)  ## rewrite Python and C in the project's style
 test-unit: $(DEV)  ## no root, no sockets
 	$(PYTEST) tests/unit
 
-.PHONY: test-c test-kernel test-e2e test-packaging
+.PHONY: test-c test-kernel test-e2e test-vm test-packaging
 test-c: tools $(MOVER)  ## the mover's parsers under sanitizers
 test-kernel: tools $(MOVER)  ## real network namespaces (root)
 test-e2e: tools $(MOVER)  ## real podman and containerd (root)
+test-vm: tools $(MOVER)  ## SR-IOV, virtio, bonds, VLANs, ... in an emulated machine
 test-packaging: tools $(MOVER)  ## wheel, sdist, the aarch64 mover
-test-c test-kernel test-e2e test-packaging: test-%:
+test-c test-kernel test-e2e test-vm test-packaging: test-%:
 	$(PYTEST) tests/$*
 
 .PHONY: fuzz

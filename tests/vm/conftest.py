@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if relay.HERE in item.path.parents:
             item.add_marker(pytest.mark.vm)
+            item.add_marker(pytest.mark.timeout(600))  # each wait has its own, shorter
 
 
 @pytest.fixture

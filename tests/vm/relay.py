@@ -94,6 +94,7 @@ class Relay:
             **{name: os.environ[name] for name in _HANDED_ON if name in os.environ},
             "HOME": "/root",
             "LC_ALL": "C.UTF-8",
+            "NO_COLOR": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "NDP_GUEST": str(work),
         }
@@ -121,7 +122,7 @@ class Relay:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """A boot that hung is no secret, though the next one went well."""
         if self._boots > 1:
-            terminalreporter.write_line(f"the guest was booted {self._boots} times of {BOOTS}")
+            terminalreporter.write_line(f"the guest came up in boot {self._boots} of {BOOTS}")
 
     def pytest_sessionfinish(self) -> None:
         """Stop the guest."""
