@@ -70,6 +70,7 @@ driver = "overlay"
 graphroot = "/run/demo/graph"
 runroot = "/run/demo/run"
 CONF
+    export PODMAN_IGNORE_CGROUPSV1_WARNING=1 # it would stand before all that podman 5 says
     export CONTAINERS_CONF=/run/demo/containers.conf CONTAINERS_STORAGE_CONF=/run/demo/storage.conf
 }
 
