@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from netdevice_plugin import fields
 from netdevice_plugin.errors import ConfigError
-from netdevice_plugin.model import Frontend, Injection, Pool, Selector
+from netdevice_plugin.model import Frontend, Injection, Pool, Registration, Selector
 from netdevice_plugin.yamlnode import Node, Problem, YamlError, join, shorten
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Config:
     mover_path: Path = Path("/opt/netdevice-plugin/bin/netdevice-mover")
     node_addresses: tuple[str, ...] = ()
     hook_timeout: int = 30  # seconds
+    kubelet_dir: Path = Path("/var/lib/kubelet")  # its --root-dir
+    registration: Registration = Registration.SOCKET
     pools: tuple[Pool, ...] = ()
 
 
@@ -115,6 +117,8 @@ def dump(config: Config, form: str = "yaml") -> str:
         "moverPath": str(config.mover_path),
         "nodeAddresses": list(config.node_addresses),
         "hookTimeout": config.hook_timeout,
+        "kubeletDir": str(config.kubelet_dir),
+        "registration": config.registration.value,
         "pools": [_pool_value(pool) for pool in config.pools],
     }
     if form == "json":
@@ -189,6 +193,15 @@ class _Section:
         self.report(node, path, f"must be a whole number from {low} to {high}")
         return fallback
 
+    def flag(self, key: str) -> bool:
+        node, path = self.take(key)
+        if node is None:
+            return False
+        if not isinstance(node.value, bool):
+            self.report(node, path, f"must be true or false, not {node.describe()}")
+            return False
+        return node.value
+
     def nodes(self, key: str, *, empty: str = "") -> list[tuple[Node, str]]:
         """List a list's members with their paths; an empty list is a problem if `empty` says so."""
         node, path = self.take(key)
@@ -247,6 +260,10 @@ def _config(section: _Section) -> Config:
         mover_path=section.text("moverPath", fields.path, _DEFAULTS.mover_path),
         node_addresses=section.texts("nodeAddresses", fields.address),
         hook_timeout=section.number("hookTimeout", TIMEOUTS, _DEFAULTS.hook_timeout),
+        kubelet_dir=section.text("kubeletDir", fields.path, _DEFAULTS.kubelet_dir),
+        registration=section.text(
+            "registration", lambda text: fields.choice(Registration, text), _DEFAULTS.registration
+        ),
         pools=_pools(section, prefix),
     )
     section.finish()
@@ -286,6 +303,7 @@ def _pool(section: _Section, prefix: str) -> Pool:
             _selector(_Section(node, path, section.problems))
             for node, path in section.nodes("selectors", empty=_NOTHING_SELECTED)
         ),
+        require_carrier=section.flag("requireCarrier"),
     )
     section.finish()
     return pool
@@ -317,6 +335,7 @@ def _pool_value(pool: Pool) -> syntax.Plain:
         "name": pool.name,
         "frontend": pool.frontend.value,
         "injection": pool.injection.value,
+        "requireCarrier": pool.require_carrier,
         "selectors": [_selector_value(selector) for selector in pool.selectors],
     }
 

@@ -35,3 +35,11 @@ class AttachmentError(NetdevError):
 
 class MoverError(NetdevError):
     """The mover binary is missing or reported a failure."""
+
+
+class WatchError(NetdevError):
+    """A directory cannot be watched for changes."""
+
+
+class KubeletError(NetdevError):
+    """The kubelet, or what it left on disk, could not be read or answered with an error."""

@@ -196,6 +196,13 @@ class Frontend(enum.Enum):
     DRA = "dra"
 
 
+class Registration(enum.Enum):
+    """How a device plugin makes itself known to the kubelet."""
+
+    SOCKET = "kubelet.sock"  # it calls the kubelet
+    WATCHER = "plugins_registry"  # the kubelet finds its socket there
+
+
 class Injection(enum.Enum):
     """How a link gets into the container: our hooks, or the runtime's netDevices."""
 
@@ -239,6 +246,7 @@ class Pool:
     frontend: Frontend = Frontend.DEVICE_PLUGIN
     injection: Injection = Injection.HOOK
     selectors: tuple[Selector, ...] = ()  # ORed; none selects nothing
+    require_carrier: bool = False  # a link without carrier is unhealthy
 
     @property
     def kind(self) -> str:
@@ -259,6 +267,14 @@ class Device:
     pool: str
     interface: Interface
     lent: bool = False  # in a pod now; `interface` is how it was when it left
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A device as a front end lists it: healthy, or not and why."""
+
+    device: Device
+    fault: str = ""  # why no pod may have it now, one line; empty is healthy
 
 
 def is_dns_label(text: str) -> bool:

@@ -13,9 +13,9 @@ from netdevice_plugin.cli.boundary import warn
 from netdevice_plugin.cli.options import load_config, offer_options, output_option
 
 if TYPE_CHECKING:
-    from netdevice_plugin.cli.look import View
     from netdevice_plugin.cli.offers import Offers
     from netdevice_plugin.config import Config
+    from netdevice_plugin.look import View
 
 
 @click.command()
@@ -30,7 +30,7 @@ def devices(
     Without --interfaces and --config it is what could be offered at all.
     """
     config = load_config(config_file, interfaces or (() if config_file else ("*",)))
-    from netdevice_plugin.cli import look  # noqa: PLC0415 - not for --help
+    from netdevice_plugin import look  # noqa: PLC0415 - not for --help
 
     show = _shower(config, output, watch=watch)
     if not watch:

@@ -48,7 +48,8 @@ def generate(  # noqa: PLR0913 - an argument for each option
     if not interfaces and not config_file:
         raise click.UsageError("One of --interfaces and --config must be given.")
     config = load_config(config_file, interfaces)
-    from netdevice_plugin.cli import look, specs  # noqa: PLC0415 - not for --help
+    from netdevice_plugin import look  # noqa: PLC0415 - not for --help
+    from netdevice_plugin.cli import specs  # noqa: PLC0415 - not for --help
 
     request = specs.Request(interfaces, pool, output, form, injection, mover_path)
     config = specs.adjust(config, request)

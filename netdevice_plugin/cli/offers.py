@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netdevice_plugin import pools
 from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.cli import loans
-from netdevice_plugin.cli.look import View
+from netdevice_plugin.look import View
 from netdevice_plugin.model import Interface, PciDevice, Pool, device_name
 
 if TYPE_CHECKING:

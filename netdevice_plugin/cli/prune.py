@@ -24,7 +24,8 @@ def prune(spec_dirs: tuple[Path, ...], config_file: Path | None, *, dry_run: boo
     file with a device that is left is for `generate` to write anew.
     """
     import cdi  # noqa: PLC0415 - not for --help
-    from netdevice_plugin.cli import look, pruning  # noqa: PLC0415
+    from netdevice_plugin import look  # noqa: PLC0415
+    from netdevice_plugin.cli import pruning  # noqa: PLC0415
 
     config = load_config(config_file)
     view = look.look(config)

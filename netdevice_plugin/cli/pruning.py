@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cdi
 from cdi import files
-from netdevice_plugin.cli.look import View
 from netdevice_plugin.config import Config
+from netdevice_plugin.look import View
 from netdevice_plugin.model import Interface, interface_name
 
 _PROGRAM = "netdevice-mover"

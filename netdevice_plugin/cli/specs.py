@@ -13,9 +13,9 @@ import cdi
 from cdi import codec, files
 from cdi.syntax import Format
 from netdevice_plugin import cdifiles, fields, pools
-from netdevice_plugin.cli.look import View
 from netdevice_plugin.config import Config, InvalidConfigError
 from netdevice_plugin.errors import ConfigError
+from netdevice_plugin.look import View
 from netdevice_plugin.model import Injection, Interface, Pool
 from netdevice_plugin.pools import Assignment
 

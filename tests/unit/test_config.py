@@ -57,6 +57,7 @@ def test_the_example_of_the_manual_says_what_it_seems_to_say() -> None:
             Pool(
                 name="fast",
                 frontend=Frontend.DRA,
+                require_carrier=True,
                 selectors=(
                     Selector(
                         pf_names=(PfRange(name="ens1f0", vfs=((0, 7), (9, 9))),),
@@ -88,7 +89,8 @@ def test_the_manual_names_every_key_and_default_of_the_schema() -> None:
     for key, value in [item for place in places for item in place["properties"].items()]:
         row = next(line for line in manual.splitlines() if line.startswith(f"| `{key}` |"))
         default = value.get("default")
-        assert default is None or f"| `{default}` |" in row
+        shown = json.dumps(default) if isinstance(default, bool) else default
+        assert default is None or f"| `{shown}` |" in row
 
 
 def test_the_defaults_of_the_schema_are_those_of_the_program() -> None:
@@ -116,11 +118,17 @@ VALID = {
     "dotted-name": POOL.replace("net", "a.b_c-D"),
     "addresses": POOL + "nodeAddresses: [10.0.0.1, '::1']\n",
     "timeout": POOL + "hookTimeout: 600\n",
+    "kubelet": POOL + "kubeletDir: /var/lib/k0s/kubelet\nregistration: plugins_registry\n",
+    "carrier": POOL + "  requireCarrier: true\n",
 }
 
 INVALID = {
     "empty": "",
     "null": "~",
+    "registration": POOL + "registration: socket\n",
+    "kubelet-dir": POOL + "kubeletDir: kubelet\n",
+    "carrier-word": POOL + "  requireCarrier: 'true'\n",
+    "carrier-number": POOL + "  requireCarrier: 1\n",
     "list": "[]",
     "no-pools-key": "prefix: a.b\n",
     "pools-null": "pools:\n",

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from netdevice_plugin.cli.look import View, look
 from netdevice_plugin.cli.watching import watch
 from netdevice_plugin.config import Config
 from netdevice_plugin.inventory.rtnl import InterruptedDumpError
+from netdevice_plugin.look import View, look
 from tests.kernel.cli.conftest import KIND, Host
 from tests.kernel.mover.harness import Containers
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from netdevice_plugin.cli import offers
-from netdevice_plugin.cli.look import View
 from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.look import View
 from netdevice_plugin.model import (
     Address,
     Interface,

@@ -8,8 +8,8 @@ import pytest
 import cdi
 from netdevice_plugin import cdifiles
 from netdevice_plugin.cli import pruning
-from netdevice_plugin.cli.look import View
 from netdevice_plugin.config import Config
+from netdevice_plugin.look import View
 from netdevice_plugin.model import (
     Device,
     Injection,

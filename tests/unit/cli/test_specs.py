@@ -7,10 +7,10 @@ import pytest
 
 import cdi
 from netdevice_plugin.cli import specs
-from netdevice_plugin.cli.look import View
 from netdevice_plugin.cli.specs import Request
 from netdevice_plugin.config import Config, InvalidConfigError, default
 from netdevice_plugin.errors import AttachmentError, ConfigError
+from netdevice_plugin.look import View
 from netdevice_plugin.model import Injection, Interface, Pool, Protection, Selector, Snapshot
 
 KIND = "networking.k8s.io/netdevice"
