@@ -1,43 +1,19 @@
-"""What `status` and `reclaim` make of the mover's records. Pure, given who is alive."""
+"""How `status` shows the mover's records. Pure, given who is alive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from netdevice_plugin.attachments import Attachment, Failure, Holder, Phase
+from netdevice_plugin.attachments import Attachment, Failure, Holder
 from netdevice_plugin.cli import render
+from netdevice_plugin.loans.loan import Alive, pod
 
 if TYPE_CHECKING:
     from cdi.syntax import Plain
 
-Alive = Callable[[Holder], bool]
-
-IN_TROUBLE = (Phase.LOST, Phase.STRANDED)
 HEADINGS = ("DEVICE", "PHASE", "CONTAINER", "POD", "SINCE", "LINK", "ERROR")
 WIDE = (*HEADINGS[:-1], "IN POD", "PID", "NETNS", "PIN", "ERROR")
-
-
-def pod(holder: Holder) -> str:
-    """Name a holder's pod; empty where it is in none."""
-    return f"{holder.namespace}/{holder.pod}" if holder.pod else ""
-
-
-def describe(holder: Holder) -> str:
-    """Name a holder for a message."""
-    of = f" of {pod(holder)}" if holder.pod else ""
-    return f"container {holder.container[:12]}{of}"
-
-
-def why_reclaim(attachment: Attachment, alive: Alive) -> str:
-    """Why nobody would miss the link; empty while a container that lives has it."""
-    if attachment.phase is Phase.LOST:
-        return "it is lost"
-    if attachment.phase is Phase.STRANDED:
-        return "it is home, but not as it was"
-    if attachment.phase is not Phase.ATTACHED:
-        return f"a mover has died while {attachment.phase.value}"
-    return "" if any(map(alive, attachment.holders)) else "its holder is dead"
 
 
 def rows(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netdevice_plugin import pools
 from netdevice_plugin.attachments import Attachment
-from netdevice_plugin.cli import loans
+from netdevice_plugin.loans.loan import pod
 from netdevice_plugin.look import View
 from netdevice_plugin.model import Interface, PciDevice, Pool, device_name
 
@@ -109,7 +109,7 @@ def _cells(offer: Offer) -> dict[str, str]:
         "NUMA": "" if pci is None or pci.numa_node is None else str(pci.numa_node),
         "ADDRESSES": ",".join(map(str, addresses)),
         "POOL": offer.pool.rpartition("/")[2],
-        "HOLDER": ",".join(loans.pod(one) or one.container[:12] for one in holders),
+        "HOLDER": ",".join(pod(one) or one.container[:12] for one in holders),
         "WHY NOT": offer.reason,
         "DEVICE": f"{offer.pool}={offer.device}" if offer.pool else "",
         "IFINDEX": str(interface.ifindex),
@@ -137,7 +137,7 @@ def _entry(offer: Offer) -> Plain:
         "reason": offer.reason or None,
         "state": offer.state,
         "lent": interface.lent,
-        "holders": [{"container": one.container, "pod": loans.pod(one) or None} for one in holders],
+        "holders": [{"container": one.container, "pod": pod(one) or None} for one in holders],
         **_link(interface),
     }
 

@@ -11,7 +11,7 @@ from netdevice_plugin.cli.options import run_dir, run_dir_option
 from netdevice_plugin.cli.render import printable
 
 if TYPE_CHECKING:
-    from netdevice_plugin.cli.returns import Result
+    from netdevice_plugin.loans.returns import Result
 
 
 def _complete(context: click.Context, _argument: click.Parameter, begun: str) -> list[str]:
@@ -41,7 +41,7 @@ def reclaim(
     if every == bool(devices) or (every and flags["force"]):
         raise click.UsageError("Name devices, or give --all without --force.")
     from netdevice_plugin import attachments  # noqa: PLC0415 - not for --help
-    from netdevice_plugin.cli import returns  # noqa: PLC0415
+    from netdevice_plugin.loans import returns  # noqa: PLC0415
 
     known, problems = attachments.load(run_dir())
     for problem in problems:

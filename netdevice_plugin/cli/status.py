@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cdi.syntax import Plain
     from netdevice_plugin.attachments import Attachment, Failure
 
-IN_TROUBLE = 4  # what the mover ends with when a link is lost
+TROUBLE = 4  # what the mover ends with when a link is lost
 
 
 @click.command()
@@ -30,6 +30,7 @@ def status(context: click.Context, output: str) -> None:
     """
     from netdevice_plugin import attachments  # noqa: PLC0415 - not for --help
     from netdevice_plugin.cli import loans  # noqa: PLC0415
+    from netdevice_plugin.loans.loan import IN_TROUBLE  # noqa: PLC0415
 
     found, problems = attachments.load(run_dir())
     failures = attachments.errors(run_dir())
@@ -39,8 +40,8 @@ def status(context: click.Context, output: str) -> None:
         _print_table(found, failures, loans.WIDE if output == "wide" else loans.HEADINGS)
     for problem in problems:
         report(problem)
-    trouble = any(one.phase in loans.IN_TROUBLE for one in found)
-    context.exit(1 if problems else IN_TROUBLE if trouble else 0)
+    trouble = any(one.phase in IN_TROUBLE for one in found)
+    context.exit(1 if problems else TROUBLE if trouble else 0)
 
 
 def _print_table(

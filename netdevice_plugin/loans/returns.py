@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fcntl
 import os
@@ -10,16 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from netdevice_plugin import attachments, mover
-from netdevice_plugin.attachments import Attachment, Phase
-from netdevice_plugin.cli import loans
+from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.errors import ConfigError
+from netdevice_plugin.loans import loan
 from netdevice_plugin.model import device_name, is_dns_label
 from netdevice_plugin.mover import Exit, Outcome
 
 RunMover = Callable[..., Outcome]
 
 _WORST_FIRST = (Exit.FAILED, Exit.LOST, Exit.HELD)
-_AT_WORK = (Phase.ATTACHING, Phase.RETURNING)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +67,23 @@ def abandoned(known: Iterable[Attachment], run_dir: Path) -> tuple[str, ...]:
     return tuple(
         one.device
         for one in known
-        if loans.why_reclaim(one, attachments.alive)
-        and not (one.phase in _AT_WORK and _locked(run_dir / "locks" / one.device))
+        if loan.why_reclaim(one, attachments.alive)
+        and not (one.phase in loan.AT_WORK and locked(run_dir, one.device))
     )
 
 
-def _locked(path: Path) -> bool:
-    """Whether a mover is at work: it holds the device's lock meanwhile."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        try:
+def locked(run_dir: Path, device: str) -> bool:
+    """Whether a mover is at work: it holds the device's lock meanwhile.
+
+    Where that cannot be told one may be.
+    """
+    try:
+        with (run_dir / "locks" / device).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
     return False
 
 
@@ -90,13 +93,13 @@ def foretell(device: str, known: Sequence[Attachment], flags: Flags) -> Result:
     if record is None:
         return Result(Exit.FAILED, f"{device}: its record cannot be read")
     living = [one for one in record.holders if attachments.alive(one)]
-    reason = loans.why_reclaim(record, attachments.alive)
+    reason = loan.why_reclaim(record, attachments.alive)
     if not reason and not flags.force:
-        return Result(Exit.HELD, f"{device}: held by {', '.join(map(loans.describe, living))}")
+        return Result(Exit.HELD, f"{device}: held by {', '.join(map(loan.describe, living))}")
     how = f"would bring {record.link.name} home"
     if flags.forget:
         how += ", or forget it where that fails"
-    reason = reason or f"taken from {', '.join(map(loans.describe, living))}"
+    reason = reason or f"taken from {', '.join(map(loan.describe, living))}"
     return Result(Exit.DONE, f"{device}: {how} ({reason})")
 
 

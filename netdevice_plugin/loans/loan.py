@@ -1,0 +1,34 @@
+"""What a record of the mover's means. Pure, given who is alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netdevice_plugin.attachments import Attachment, Holder, Phase
+
+Alive = Callable[[Holder], bool]
+
+IN_TROUBLE = (Phase.LOST, Phase.STRANDED)
+AT_WORK = (Phase.ATTACHING, Phase.RETURNING)  # a mover is, or has died
+
+
+def pod(holder: Holder) -> str:
+    """Name a holder's pod; empty where it is in none."""
+    return f"{holder.namespace}/{holder.pod}" if holder.pod else ""
+
+
+def describe(holder: Holder) -> str:
+    """Name a holder for a message."""
+    of = f" of {pod(holder)}" if holder.pod else ""
+    return f"container {holder.container[:12]}{of}"
+
+
+def why_reclaim(attachment: Attachment, alive: Alive) -> str:
+    """Why nobody would miss the link; empty while a container that lives has it."""
+    if attachment.phase is Phase.LOST:
+        return "it is lost"
+    if attachment.phase is Phase.STRANDED:
+        return "it is home, but not as it was"
+    if attachment.phase is not Phase.ATTACHED:
+        return f"a mover has died while {attachment.phase.value}"
+    return "" if any(map(alive, attachment.holders)) else "its holder is dead"
