@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UnresolvedError,
     )
     from cdi.files import file_name, load, remove, write
+    from cdi.fragments import Fragment, assemble, fragment
     from cdi.model import ContainerEdits, Device, DeviceNode, Hook, IntelRdt, Mount, NetDevice, Spec
     from cdi.names import QualifiedName, is_qualified, parse_name
     from cdi.store import DEFAULT_DIRS, Entry, Registry, SpecFile
@@ -41,6 +42,7 @@ _HOMES = {
     "errors": "Error InjectionError InvalidNameError OciError Problem SpecError StoreError "
     "UnresolvedError",
     "files": "file_name load remove write",
+    "fragments": "Fragment assemble fragment",
     "model": "ContainerEdits Device DeviceNode Hook IntelRdt Mount NetDevice Spec",
     "names": "QualifiedName is_qualified parse_name",
     "store": "DEFAULT_DIRS Entry Registry SpecFile",
@@ -57,6 +59,7 @@ __all__ = [
     "DeviceNode",
     "Entry",
     "Error",
+    "Fragment",
     "Hook",
     "HostDevice",
     "InjectionError",
@@ -76,10 +79,12 @@ __all__ = [
     "Watcher",
     "annotation_key",
     "annotation_value",
+    "assemble",
     "decode",
     "dumps",
     "encode",
     "file_name",
+    "fragment",
     "host_device",
     "inject",
     "is_qualified",

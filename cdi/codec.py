@@ -52,12 +52,17 @@ def dumps(spec: Spec, format: Format = "json", *, source: str = "<spec>") -> byt
     are not Kubernetes' kind of name: today's library does not look at them, but
     means to.
     """
+    return syntax.dump(checked(spec, source=source), format)
+
+
+def checked(spec: Spec, *, source: str) -> dict[str, Plain]:
+    """Turn a Spec into plain values that may be written; raises SpecError as `dumps` does."""
     plain = encode(spec)
     decode(plain, source=source)
     report = Report(source)
     _check_annotation_keys(spec, report)
     report.finish()
-    return syntax.dump(plain, format)
+    return plain
 
 
 def encode(spec: Spec) -> dict[str, Plain]:
@@ -66,9 +71,16 @@ def encode(spec: Spec) -> dict[str, Plain]:
         cdiVersion=spec.version,
         kind=spec.kind,
         annotations=dict(spec.annotations),
-        devices=[_encode_device(device) for device in spec.devices],
+        devices=[encode_device(device) for device in spec.devices],
         containerEdits=encode_edits(spec.edits),
     )
+
+
+def encode_device(device: Device) -> dict[str, Plain]:
+    """Turn a device into plain values; checks nothing."""
+    plain = _without_empty(name=device.name, annotations=dict(device.annotations))
+    plain["containerEdits"] = encode_edits(device.edits)
+    return plain
 
 
 def encode_edits(edits: ContainerEdits) -> dict[str, Plain]:
@@ -97,12 +109,6 @@ def encode_intel_rdt(rdt: IntelRdt) -> dict[str, Plain]:
         schemata=list(rdt.schemata),
         enableMonitoring=rdt.enable_monitoring,
     )
-
-
-def _encode_device(device: Device) -> dict[str, Plain]:
-    plain = _without_empty(name=device.name, annotations=dict(device.annotations))
-    plain["containerEdits"] = encode_edits(device.edits)
-    return plain
 
 
 def _encode_device_node(node: DeviceNode) -> dict[str, Plain]:

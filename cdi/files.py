@@ -120,13 +120,25 @@ def write_bytes(
     """
     try:
         _make_directory(path.parent)
-        if _is_current(path, data, mode):
+        if is_current(path, data, mode):
             return False
         _sweep(path.parent)
         _replace(path, data, mode, owner)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {reason(error)}") from error
     return True
+
+
+def is_current(path: pathlib.Path, data: bytes, mode: int = 0o644) -> bool:
+    """Whether a file is just what `write_bytes` would make of it."""
+    try:
+        with os.fdopen(os.open(path, _READ | os.O_NOFOLLOW), "rb") as file:
+            status = os.fstat(file.fileno())
+            same = stat.S_ISREG(status.st_mode) and status.st_size == len(data)
+            same = same and stat.S_IMODE(status.st_mode) == mode
+            return same and file.read(len(data) + 1) == data
+    except OSError:
+        return False
 
 
 def remove(directory: str | os.PathLike[str], name: str) -> bool:
@@ -148,15 +160,6 @@ def _make_directory(directory: pathlib.Path) -> None:
     with contextlib.suppress(FileExistsError):
         directory.mkdir()
         directory.chmod(0o755)  # mkdir's mode is subject to the umask
-
-
-def _is_current(path: pathlib.Path, data: bytes, mode: int) -> bool:
-    try:
-        status = path.lstat()
-        same = stat.S_ISREG(status.st_mode) and status.st_size == len(data)
-        return same and stat.S_IMODE(status.st_mode) == mode and path.read_bytes() == data
-    except OSError:
-        return False
 
 
 def _replace(

@@ -7,7 +7,7 @@ that there is to find. No rule of CDI stands here; those are in `cdi.codec`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from cdi.errors import Problem, SpecError, quoted
 
@@ -161,6 +161,9 @@ class Fields:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Read a list of strings that may be left out."""
+        member = self._members.get(key)
+        if member and _are_plain_texts(member.raw):
+            return tuple(member.raw)
         return self.each(key, Value.text)
 
     def integer(self, key: str, low: int, high: int) -> int | None:
@@ -172,6 +175,15 @@ class Fields:
         """Read a list that may be left out, item by item."""
         member = self._members.get(key)
         return tuple(read(item) for item in member.items()) if member else ()
+
+
+def _are_plain_texts(raw: object) -> TypeGuard[list[str]]:
+    """Whether there is no need to look at each string: most of a file is lists without a fault."""
+    try:
+        joined = "".join(raw) if isinstance(raw, list) else "\0"
+    except TypeError:  # one of them is no string
+        return False
+    return joined.isascii() and "\0" not in joined
 
 
 _DROPPED = frozenset(("enableCMT", "enableMBM"))
