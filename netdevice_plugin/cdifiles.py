@@ -6,15 +6,20 @@ The arguments of the mover are the contract in docs/reference/mover.md.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 import cdi
+from cdi import files
 from netdevice_plugin.config import Config
 from netdevice_plugin.model import Device, Injection, Interface, Pool
 from netdevice_plugin.pools import Assignment
 
 MOVER_RUN_DIR = Path("/run/netdevice-plugin")  # the mover's own default
+
+_PROGRAM = "netdevice-mover"
 
 # Without an environment of its own a hook gets the caller's: all that podman's user
 # has exported would reach a program that runs as root. The mover reads none of it.
@@ -26,6 +31,26 @@ def file_name(pool: Pool) -> str:
     return cdi.file_name(pool.kind)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How a pool's devices get into containers: what all of its file has in common."""
+
+    injection: Injection
+    mover: Path
+    run_dir: Path
+    timeout: int  # seconds, of each hook
+
+    @classmethod
+    def of(cls, pool: Pool, config: Config) -> Self:
+        """Take together what the pool and the configuration say."""
+        return cls(
+            injection=pool.injection,
+            mover=config.mover_path,
+            run_dir=config.run_dir,
+            timeout=config.hook_timeout,
+        )
+
+
 def build(
     pool: Pool, devices: Iterable[Device], *, mover: Path, run_dir: Path, timeout: int
 ) -> cdi.Spec | None:
@@ -34,14 +59,26 @@ def build(
     `timeout` is in seconds. None stands for no device: CDI demands one at least,
     so that the file of an empty pool has to go.
     """
-    described = []
-    for device in sorted(devices, key=lambda device: device.name):
-        if pool.injection is Injection.NATIVE:
-            edits = _native(device.interface)
-        else:
-            edits = _hooks(device, mover=mover, run_dir=run_dir, timeout=timeout)
-        described.append(cdi.Device(name=device.name, edits=edits))
-    return cdi.Spec(kind=pool.kind, devices=tuple(described)) if described else None
+    delivery = Delivery(injection=pool.injection, mover=mover, run_dir=run_dir, timeout=timeout)
+    by_name = sorted(devices, key=lambda device: device.name)
+    described = tuple(describe(device, delivery) for device in by_name)
+    return cdi.Spec(kind=pool.kind, devices=described) if described else None
+
+
+def describe(device: Device, delivery: Delivery) -> cdi.Device:
+    """Describe one device. Of its link no more counts than `told`."""
+    if delivery.injection is Injection.NATIVE:
+        edits = _native(device.interface)
+    else:
+        edits = _hooks(device, delivery)
+    return cdi.Device(name=device.name, edits=edits)
+
+
+def told(interface: Interface) -> tuple[object, ...]:
+    """What a CDI file tells of a link: where it is equal, so is the device's description."""
+    pci = interface.pci.address if interface.pci else ""
+    mac = interface.permanent_mac or interface.mac  # identity_mac, without the call
+    return interface.name, interface.ifindex, mac, pci, interface.kind
 
 
 def build_all(assignment: Assignment, config: Config) -> dict[str, cdi.Spec | None]:
@@ -58,12 +95,31 @@ def build_all(assignment: Assignment, config: Config) -> dict[str, cdi.Spec | No
     }
 
 
+def is_ours(path: Path, spec: cdi.Spec, prefix: str) -> bool:
+    """Whether we wrote a file: by its name, its kind, and every edit in it."""
+    form = files.format_of(path.name)
+    return (
+        form is not None
+        and spec.kind.startswith(f"{prefix}/")
+        and path.name == cdi.file_name(spec.kind, format=form)
+        and spec.edits == cdi.ContainerEdits()
+        and all(_is_our_edit(device.edits) for device in spec.devices)
+    )
+
+
+def _is_our_edit(edits: cdi.ContainerEdits) -> bool:
+    if edits == cdi.ContainerEdits(hooks=edits.hooks):
+        return bool(edits.hooks) and all(hook.args[:1] == (_PROGRAM,) for hook in edits.hooks)
+    return edits == cdi.ContainerEdits(net_devices=edits.net_devices)
+
+
 def _native(interface: Interface) -> cdi.ContainerEdits:
     moved = cdi.NetDevice(host_interface_name=interface.name, name=interface.name)
     return cdi.ContainerEdits(net_devices=(moved,))
 
 
-def _hooks(device: Device, *, mover: Path, run_dir: Path, timeout: int) -> cdi.ContainerEdits:
+def _hooks(device: Device, delivery: Delivery) -> cdi.ContainerEdits:
+    run_dir = delivery.run_dir
     elsewhere = () if run_dir == MOVER_RUN_DIR else ("--run-dir", str(run_dir))
     common = ("--device", device.name, *elsewhere)
     calls = (
@@ -74,10 +130,10 @@ def _hooks(device: Device, *, mover: Path, run_dir: Path, timeout: int) -> cdi.C
         hooks=tuple(
             cdi.Hook(
                 hook_name=name,
-                path=str(mover),
-                args=("netdevice-mover", *args),
+                path=str(delivery.mover),
+                args=(_PROGRAM, *args),
                 env=_ENV,
-                timeout=timeout,
+                timeout=delivery.timeout,
             )
             for name, args in calls
         )
@@ -85,10 +141,13 @@ def _hooks(device: Device, *, mover: Path, run_dir: Path, timeout: int) -> cdi.C
 
 
 def _identity(interface: Interface) -> tuple[str, ...]:
-    """Say how to recognise the link; what it has not is left out."""
+    """Say how to recognise the link; what it has not is left out.
+
+    A link that only the kubelet's checkpoint knows has no ifindex in any namespace.
+    """
     found = {
         "--link": interface.name,
-        "--link-ifindex": str(interface.ifindex),
+        "--link-ifindex": str(interface.ifindex) if interface.ifindex else "",
         "--link-mac": interface.identity_mac,
         "--link-pci": interface.pci.address if interface.pci else "",
         "--link-kind": interface.kind,

@@ -24,7 +24,7 @@ def prune(spec_dirs: tuple[Path, ...], config_file: Path | None, *, dry_run: boo
     file with a device that is left is for `generate` to write anew.
     """
     import cdi  # noqa: PLC0415 - not for --help
-    from netdevice_plugin import look  # noqa: PLC0415
+    from netdevice_plugin import cdifiles, look  # noqa: PLC0415
     from netdevice_plugin.cli import pruning  # noqa: PLC0415
 
     config = load_config(config_file)
@@ -36,7 +36,7 @@ def prune(spec_dirs: tuple[Path, ...], config_file: Path | None, *, dry_run: boo
             for problem in error.problems:  # the file may be anybody's
                 warn(str(problem))
             continue
-        if pruning.is_ours(path, spec, config.prefix) and pruning.is_stale(spec, view, config):
+        if cdifiles.is_ours(path, spec, config.prefix) and pruning.is_stale(spec, view, config):
             if not dry_run:
                 cdi.remove(path.parent, path.name)
             click.echo(printable(f"{'would remove' if dry_run else 'removed'} {path}"))

@@ -1,4 +1,4 @@
-"""Which CDI files are ours and describe nothing any more."""
+"""Which of the CDI files describe nothing any more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from netdevice_plugin.config import Config
 from netdevice_plugin.look import View
 from netdevice_plugin.model import Interface, interface_name
 
-_PROGRAM = "netdevice-mover"
-
 
 def candidates(directories: Iterable[Path], prefix: str) -> Iterator[Path]:
     """List the files that are named as ours are, each directory once. Raises OSError."""
@@ -24,24 +22,6 @@ def candidates(directories: Iterable[Path], prefix: str) -> Iterator[Path]:
                 for path in sorted(directory.glob(f"{prefix}-*"))
                 if files.format_of(path.name) and not path.is_dir()
             )
-
-
-def is_ours(path: Path, spec: cdi.Spec, prefix: str) -> bool:
-    """Whether `cdi generate` wrote a file: by its name, its kind, and every edit in it."""
-    form = files.format_of(path.name)
-    return (
-        form is not None
-        and spec.kind.startswith(f"{prefix}/")
-        and path.name == cdi.file_name(spec.kind, format=form)
-        and spec.edits == cdi.ContainerEdits()
-        and all(_is_our_edit(device.edits) for device in spec.devices)
-    )
-
-
-def _is_our_edit(edits: cdi.ContainerEdits) -> bool:
-    if edits == cdi.ContainerEdits(hooks=edits.hooks):
-        return bool(edits.hooks) and all(hook.args[:1] == (_PROGRAM,) for hook in edits.hooks)
-    return edits == cdi.ContainerEdits(net_devices=edits.net_devices)
 
 
 def is_stale(spec: cdi.Spec, view: View, config: Config) -> bool:

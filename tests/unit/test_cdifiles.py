@@ -136,6 +136,57 @@ def test_each_pool_has_its_file_and_an_empty_one_has_none() -> None:
     assert hook.args[4:6] == ("--run-dir", "/run/other")
 
 
+FOREIGN = cdi.ContainerEdits(hooks=(cdi.Hook(hook_name="poststop", path="/x", args=("x",)),))
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "ours"),
+    [
+        pytest.param("networking.k8s.io-netdevice.json", build(VETH, ODD), True, id="hooks"),
+        pytest.param("networking.k8s.io-netdevice.yaml", build(VETH), True, id="yaml"),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            build(VETH, pool=NATIVE),
+            True,
+            id="native",
+        ),
+        pytest.param("networking.k8s.io-other.json", build(VETH), False, id="another name"),
+        pytest.param(
+            "networking.k8s.io-netdevice_claim.json", build(VETH), False, id="of one claim"
+        ),
+        pytest.param(
+            "v.com-netdevice.json",
+            dataclasses.replace(build(VETH), kind="v.com/netdevice"),
+            False,
+            id="another prefix",
+        ),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            dataclasses.replace(build(VETH), edits=FOREIGN),
+            False,
+            id="edits for all",
+        ),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            dataclasses.replace(build(VETH), devices=(cdi.Device(name="a", edits=FOREIGN),)),
+            False,
+            id="another's hook",
+        ),
+        pytest.param(
+            "networking.k8s.io-netdevice.json",
+            dataclasses.replace(
+                build(VETH),
+                devices=(cdi.Device(name="a", edits=cdi.ContainerEdits(env=("A=b",))),),
+            ),
+            False,
+            id="no hook",
+        ),
+    ],
+)
+def test_ours_is_what_we_would_have_written(name: str, made: cdi.Spec, ours: bool) -> None:
+    assert cdifiles.is_ours(Path("/etc/cdi", name), made, POOL.prefix) is ours
+
+
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="\0/: \t\n"), min_size=1, max_size=15
 )
@@ -156,3 +207,25 @@ def test_any_name_of_a_link_makes_a_file_that_runtimes_read_and_order_does_not_m
         data = cdi.dumps(build(*found, pool=pool))
         assert cdi.loads(data, source="f") == build(*reversed(found), pool=pool)
         assert cdi.dumps(build(*reversed(found), pool=pool)) == data
+
+
+@given(links, links)
+def test_links_of_which_the_same_is_told_have_the_same_description(
+    one: Interface, other: Interface
+) -> None:
+    told = {field: getattr(one, field) for field in ("ifindex", "name", "kind", "mac", "pci")}
+    for like in (other, dataclasses.replace(other, mtu=9000, lent=True, **told)):
+        named = dataclasses.replace(device(like), name="d")
+        same = cdifiles.told(one) == cdifiles.told(like)
+        for pool in (POOL, NATIVE):
+            delivery = cdifiles.Delivery.of(pool, Config())
+            described = cdifiles.describe(dataclasses.replace(device(one), name="d"), delivery)
+            if same:
+                assert cdifiles.describe(named, delivery) == described
+            elif pool is POOL:
+                assert cdifiles.describe(named, delivery) != described
+
+
+def test_a_link_that_is_nowhere_to_be_seen_has_no_number() -> None:
+    attach, _ = arguments(build(Interface(ifindex=0, name="eth1")))
+    assert attach[2:] == ("--device", "eth1", "--link", "eth1")

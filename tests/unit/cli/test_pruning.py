@@ -12,7 +12,6 @@ from netdevice_plugin.config import Config
 from netdevice_plugin.look import View
 from netdevice_plugin.model import (
     Device,
-    Injection,
     Interface,
     PciDevice,
     Pool,
@@ -34,57 +33,6 @@ def spec(*interfaces: Interface, pool: Pool = POOL) -> cdi.Spec:
     made = cdifiles.build(pool, devices, mover=Path("/m"), run_dir=Path("/r"), timeout=30)
     assert made
     return made
-
-
-FOREIGN = cdi.ContainerEdits(hooks=(cdi.Hook(hook_name="poststop", path="/x", args=("x",)),))
-
-
-@pytest.mark.parametrize(
-    ("name", "made", "ours"),
-    [
-        pytest.param("networking.k8s.io-netdevice.json", spec(ETH1, ODD), True, id="hooks"),
-        pytest.param("networking.k8s.io-netdevice.yaml", spec(ETH1), True, id="yaml"),
-        pytest.param(
-            "networking.k8s.io-netdevice.json",
-            spec(ETH1, pool=dataclasses.replace(POOL, injection=Injection.NATIVE)),
-            True,
-            id="native",
-        ),
-        pytest.param("networking.k8s.io-other.json", spec(ETH1), False, id="another name"),
-        pytest.param(
-            "networking.k8s.io-netdevice_claim.json", spec(ETH1), False, id="of one claim"
-        ),
-        pytest.param(
-            "v.com-netdevice.json",
-            dataclasses.replace(spec(ETH1), kind="v.com/netdevice"),
-            False,
-            id="another prefix",
-        ),
-        pytest.param(
-            "networking.k8s.io-netdevice.json",
-            dataclasses.replace(spec(ETH1), edits=FOREIGN),
-            False,
-            id="edits for all",
-        ),
-        pytest.param(
-            "networking.k8s.io-netdevice.json",
-            dataclasses.replace(spec(ETH1), devices=(cdi.Device(name="a", edits=FOREIGN),)),
-            False,
-            id="another's hook",
-        ),
-        pytest.param(
-            "networking.k8s.io-netdevice.json",
-            dataclasses.replace(
-                spec(ETH1),
-                devices=(cdi.Device(name="a", edits=cdi.ContainerEdits(env=("A=b",))),),
-            ),
-            False,
-            id="no hook",
-        ),
-    ],
-)
-def test_ours_is_what_we_would_have_written(name: str, made: cdi.Spec, ours: bool) -> None:
-    assert pruning.is_ours(Path("/etc/cdi", name), made, PREFIX) is ours
 
 
 @pytest.mark.parametrize(
