@@ -65,7 +65,7 @@ class Cri:
         try:
             self._runtime.Status(self._api.StatusRequest(), timeout=CALL)
         except grpc.RpcError as error:
-            if "not initialized" in error.details():
+            if "not initialized" in (error.details() or ""):
                 return False
             raise
         return True
