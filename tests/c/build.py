@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 SOURCES = ROOT / "netdevice_plugin" / "mover" / "src"
-PARSERS = ("text.c", "ocistate.c", "args.c")
+PARSERS = ("text.c", "ocistate.c", "args.c", "counters.c")
 
 WARNINGS = (
     *("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"),
@@ -112,4 +112,5 @@ def _bytes(word: str | bytes) -> bytes:
 
 def build_driver(out: pathlib.Path, compiler: Sequence[str]) -> pathlib.Path:
     """Compile driver.c and the parsers with it."""
-    return compile_c(out, *compiler, str(HERE / "driver.c"), *mover_sources())
+    sources = mover_sources((*PARSERS, "files.c", "steps.c"))
+    return compile_c(out, *compiler, str(HERE / "driver.c"), *sources)

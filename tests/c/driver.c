@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "counters.h"
 #include "ocistate.h"
 #include "text.h"
 
@@ -287,6 +288,26 @@ static void run_names(struct span input)
     say_number("container", is_container_id(input));
 }
 
+/* A file's text, and before it a line with a run to add: "COMMAND OUTCOME MICROSECONDS STEP". */
+static void run_counters(struct span input)
+{
+    static struct counters counters;
+    static char buffer[COUNTERS_TEXT_MAX], step[256];
+    struct span line = span_cut(&input, '\n', NULL);
+    uint64_t numbers[3];
+    struct text text;
+
+    for (size_t i = 0; i < 3; i++)
+        parse_unsigned(span_cut(&line, ' ', NULL), UINT64_MAX, &numbers[i]);
+    span_copy(line, step, sizeof step);
+    say_result(counters_parse(input.data, input.length, &counters));
+    counters_add(&counters, &(struct run){(enum counted)numbers[0], (enum outcome)numbers[1],
+                                          numbers[2], step});
+    text_init(&text, buffer, sizeof buffer);
+    say_number("cut", counters_format(&counters, &text) < 0);
+    say_text("text", buffer);
+}
+
 static void run_help(struct span input)
 {
     (void)input;
@@ -313,6 +334,7 @@ static const struct {
     {"cidr", run_cidr},
     {"pci", run_pci},
     {"names", run_names},
+    {"counters", run_counters},
     {"help", run_help},
 };
 

@@ -23,6 +23,7 @@ TARGETS = {
     "state": ("ocistate.c", "text.c"),
     "args": ("args.c", "text.c"),
     "text": ("text.c",),
+    "counters": ("counters.c", "files.c", "steps.c", "text.c"),
     "record": ("record.c", "list.c", "message.c", "netlink.c", "files.c", "steps.c", "text.c"),
 }
 LIMITS = ("-max_len=4096", "-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1")

@@ -223,6 +223,8 @@ static int lend(struct mover *mover, struct pod *pod)
         rc = configure(mover, pod);
     if (rc < 0)
         undo(mover);
+    else
+        mover->moved = true;
     return rc;
 }
 
@@ -280,7 +282,7 @@ static int settle(struct mover *mover, struct pod *pod, uint64_t deadline)
     int rc = bring_home(mover);
     if (rc == -ENODEV && was_lost) {
         /* Lost before, and its name may be another link's by now: the arguments decide. */
-        text_init(&mover->error, mover->error_text, sizeof mover->error_text);
+        forgive(mover);
         rc = record_remove(mover->options->run_dir, record->device);
         record->phase = PHASE_NONE;
     }

@@ -40,6 +40,10 @@ static int fail_message(struct mover *mover, struct pod *pod, int rc, const char
     char step_text[200];
     struct text text;
 
+    /* Counted without what it names, of which there is no end. */
+    text_init(&text, mover->step, sizeof mover->step);
+    text_put(&text, verb);
+    text_put(&text, thing == ADDRESS ? "address" : "route");
     text_init(&text, step_text, sizeof step_text);
     text_put(&text, verb);
     message_describe(thing, message, &text);

@@ -260,6 +260,7 @@ int bring_home(struct mover *mover)
     if (rc < 0)
         return fail(mover, rc, "remove the record", NULL);
     record->phase = PHASE_NONE;
+    mover->moved = true;
     if (unpinned == 0)
         forget_error(mover);
     return unpinned;

@@ -19,6 +19,7 @@
 
 /* What a mover needs with one device is milliseconds; a runtime kills hooks after 30 s or so. */
 #define LOCK_SECONDS 20
+#define COUNT_SECONDS 1 /* as long as a failure waits to be counted */
 
 static void say(int fd, const struct text *text)
 {
@@ -73,6 +74,11 @@ int fail(struct mover *mover, int rc, const char *step_text, const char *reason)
 
     if (error->length > 0)
         return rc;
+    if (mover->step[0] == '\0') {
+        struct text step_copy;
+        text_init(&step_copy, mover->step, sizeof mover->step);
+        text_put(&step_copy, step_text);
+    }
     text_put(error, step_text);
     text_put(error, ": ");
     text_put(error, reason != NULL ? reason : strerror(-rc));
@@ -91,27 +97,51 @@ int fail_netlink(struct mover *mover, int rc, const char *step_text, const struc
     return rc;
 }
 
+void forgive(struct mover *mover)
+{
+    text_init(&mover->error, mover->error_text, sizeof mover->error_text);
+    mover->step[0] = '\0';
+}
+
 static void expired(int signal_number)
 {
     (void)signal_number;
 }
 
-int lock_device(struct mover *mover)
+static int wait_for_lock(int fd, unsigned seconds)
 {
     /* No SA_RESTART: flock is to be interrupted. */
     const struct sigaction action = {.sa_handler = expired};
+
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    sigaction(SIGALRM, &action, NULL);
+    alarm(seconds);
+    int rc = flock(fd, LOCK_EX) < 0 ? -errno : 0;
+    alarm(0);
+    return rc;
+}
+
+static int open_lock(const struct mover *mover)
+{
     char path[PATH_SIZE];
 
     path_join(path, mover->options->run_dir, "locks", mover->options->device);
-    mover->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (mover->lock < 0)
-        return fail(mover, -errno, "open the device's lock", NULL);
-    if (flock(mover->lock, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    sigaction(SIGALRM, &action, NULL);
-    alarm(LOCK_SECONDS);
-    int rc = flock(mover->lock, LOCK_EX) < 0 ? -errno : 0;
-    alarm(0);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    return fd < 0 ? -errno : fd;
+}
+
+int lock_device(struct mover *mover)
+{
+    int fd = open_lock(mover);
+
+    if (fd < 0)
+        return fail(mover, fd, "open the device's lock", NULL);
+    int rc = wait_for_lock(fd, LOCK_SECONDS);
+    if (rc == 0)
+        mover->lock = fd;
+    else
+        close(fd);
     if (rc == -EINTR)
         return fail(mover, -ETIMEDOUT, "take the device's lock",
                     "another netdevice-mover has worked on this device for 20 s");
@@ -196,6 +226,7 @@ static int enter_run_directory(struct mover *mover)
             return fail(mover, rc, path, NULL);
     }
     mounts_of_host(mover->options->run_dir);
+    mover->entered = true;
     return 0;
 }
 
@@ -229,6 +260,40 @@ static int run(struct mover *mover)
     }
 }
 
+static uint64_t microseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/*
+ * Enters this run into the device's counters. What cannot be counted is not, without a
+ * word: no loan fails for it. One that failed before it had the lock takes it for this.
+ */
+static void count(struct mover *mover, uint64_t took)
+{
+    static const enum counted counted[] = {[COMMAND_ATTACH] = COUNTED_ATTACH,
+                                           [COMMAND_DETACH] = COUNTED_DETACH,
+                                           [COMMAND_RECLAIM] = COUNTED_RECLAIM};
+    const struct run run = {
+        .command = counted[mover->options->command],
+        .outcome = mover->error.length > 0 ? OUTCOME_FAILED
+                   : mover->moved          ? OUTCOME_MOVED
+                                           : OUTCOME_IDLE,
+        .microseconds = took,
+        .step = mover->step,
+    };
+
+    if (mover->lock < 0) {
+        int fd = open_lock(mover);
+        if (fd < 0 || wait_for_lock(fd, COUNT_SECONDS) < 0)
+            return; /* which closes it */
+    }
+    counters_update(mover->options->run_dir, mover->options->device, &run);
+}
+
 /* A hook may be started with any of them closed: then a file of ours would get the number. */
 static void fill_standard_descriptors(void)
 {
@@ -244,13 +309,13 @@ int main(int argc, char **argv)
 {
     static struct options options;
     static struct mover mover; /* with an initial value all of it, 38 KB, would be in the file */
+    uint64_t started = microseconds();
     struct text text;
     char why[256];
 
     mover.options = &options;
     mover.host.fd = -1;
-    mover.options = &options;
-    mover.host.fd = -1;
+    mover.lock = -1;
     fill_standard_descriptors();
     umask(022);
     text_init(&mover.error, mover.error_text, sizeof mover.error_text);
@@ -276,7 +341,10 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     int code = run(&mover);
+    uint64_t took = microseconds() - started;
     if (mover.error.length > 0)
         report(&mover);
+    if (mover.entered)
+        count(&mover, took);
     return code;
 }

@@ -2,6 +2,7 @@
 #define NDM_MOVER_H
 
 #include "args.h"
+#include "counters.h"
 #include "files.h"
 #include "netlink.h"
 #include "ocistate.h"
@@ -14,11 +15,14 @@ struct mover {
     struct oci_state state; /* of attach and detach */
     int own;                /* our network namespace, which is the host's */
     struct nl host;
-    int lock;
+    int lock;             /* -1: not ours */
+    bool entered;         /* the run directory is there */
     struct record record; /* phase PHASE_NONE: the device is at home */
     bool held;            /* it was that another container that lives has the device */
+    bool moved;           /* the link is where the command wanted it, and was not before */
     struct text error;    /* the first failure, without the device: "STEP: REASON" */
     char error_text[RECORD_ERROR_SIZE];
+    char step[COUNTERS_STEP_SIZE]; /* that failed first, as it is counted */
 };
 
 /* Exit codes, docs/reference/mover.md. */
@@ -30,6 +34,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_HELD = 3, EXIT_LOST 
  */
 int fail(struct mover *mover, int rc, const char *step, const char *reason);
 int fail_netlink(struct mover *mover, int rc, const char *step, const struct nl *nl);
+/* As if nothing had failed yet. */
+void forgive(struct mover *mover);
 
 /* Removes errors/DEVICE: the device was lent, or brought home, without an error. */
 void forget_error(const struct mover *mover);

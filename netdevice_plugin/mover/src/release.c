@@ -88,7 +88,7 @@ int reclaim(struct mover *mover)
     }
     rc = bring_home(mover);
     if (rc < 0 && forgotten && record_remove(options->run_dir, record->device) == 0) {
-        text_init(&mover->error, mover->error_text, sizeof mover->error_text);
+        forgive(mover);
         forget_error(mover);
         return EXIT_DONE;
     }

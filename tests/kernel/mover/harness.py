@@ -293,11 +293,11 @@ class Mover:
         return line
 
     def leftovers(self) -> list[str]:
-        """Every file but the locks, and every mount, under the run directory."""
+        """Every file but locks and counters, and every mount, under the run directory."""
         files = [
             str(path.relative_to(self.run_dir))
             for path in sorted(self.run_dir.rglob("*"))
-            if not path.is_dir() and path.parent.name != "locks"
+            if not path.is_dir() and path.parent.name not in ("locks", "counters")
         ]
         return [*files, *(f"mount {mount}" for mount in mounts(self.run_dir))]
 
