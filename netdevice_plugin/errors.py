@@ -43,3 +43,7 @@ class WatchError(NetdevError):
 
 class KubeletError(NetdevError):
     """The kubelet, or what it left on disk, could not be read or answered with an error."""
+
+
+class ListenError(NetdevError):
+    """The address for metrics and health cannot be listened on."""
