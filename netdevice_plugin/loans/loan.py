@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from collections.abc import Callable
 
 from netdevice_plugin.attachments import Attachment, Holder, Phase
@@ -32,3 +34,19 @@ def why_reclaim(attachment: Attachment, alive: Alive) -> str:
     if attachment.phase is not Phase.ATTACHED:
         return f"a mover has died while {attachment.phase.value}"
     return "" if any(map(alive, attachment.holders)) else "its holder is dead"
+
+
+class Life(enum.Enum):
+    """What can be seen of a holder's first process."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    UNKNOWN = "unknown"  # no view of the host's processes, or none of this one
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seen:
+    """How a holder was when last looked at, and since when, in seconds of a monotonic clock."""
+
+    life: Life
+    since: float
