@@ -45,9 +45,10 @@ class Watch(FileSystemEventHandler):
         try:
             while (nearest := self._nearest()) != self._armed:
                 self._observer.unschedule_all()
-                self._armed = nearest
+                self._armed = None  # an attempt that fails is made again
                 with contextlib.suppress(FileNotFoundError):  # gone again: look once more
                     self._observer.schedule(self, str(nearest[0]))
+                    self._armed = nearest
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             hint = "fs.inotify.max_user_watches and max_user_instances (sysctl) limit watches"
@@ -63,5 +64,8 @@ class Watch(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Wake up; reading makes events too, which must not wake us for ever."""
+        armed = self._armed
+        if armed and event.event_type == "deleted" and event.src_path == str(armed[0]):
+            self._armed = None  # made anew, it may get the same inode number, but not our watch
         if event.event_type not in ("opened", "closed_no_write"):
             self._wake()
