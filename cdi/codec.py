@@ -71,16 +71,9 @@ def encode(spec: Spec) -> dict[str, Plain]:
         cdiVersion=spec.version,
         kind=spec.kind,
         annotations=dict(spec.annotations),
-        devices=[encode_device(device) for device in spec.devices],
+        devices=[_encode_device(device) for device in spec.devices],
         containerEdits=encode_edits(spec.edits),
     )
-
-
-def encode_device(device: Device) -> dict[str, Plain]:
-    """Turn a device into plain values; checks nothing."""
-    plain = _without_empty(name=device.name, annotations=dict(device.annotations))
-    plain["containerEdits"] = encode_edits(device.edits)
-    return plain
 
 
 def encode_edits(edits: ContainerEdits) -> dict[str, Plain]:
@@ -109,6 +102,12 @@ def encode_intel_rdt(rdt: IntelRdt) -> dict[str, Plain]:
         schemata=list(rdt.schemata),
         enableMonitoring=rdt.enable_monitoring,
     )
+
+
+def _encode_device(device: Device) -> dict[str, Plain]:
+    plain = _without_empty(name=device.name, annotations=dict(device.annotations))
+    plain["containerEdits"] = encode_edits(device.edits)
+    return plain
 
 
 def _encode_device_node(node: DeviceNode) -> dict[str, Plain]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 from cdi import codec, syntax, versions
 from cdi.errors import Problem, SpecError, quoted
 from cdi.model import Device, Spec
+from cdi.syntax import Plain
 
 _LEVEL = 2  # of a device in the file: in an object, in a list
 
@@ -31,8 +33,8 @@ class Fragment:
 def fragment(kind: str, device: Device, *, source: str = "<device>") -> Fragment:
     """Check and write one device; raises SpecError as `dumps` would for a Spec of it alone."""
     spec = Spec(kind=kind, devices=(device,))
-    codec.checked(spec, source=source)
-    text = "  " * _LEVEL + syntax.indented_json(codec.encode_device(device), _LEVEL)
+    [plain] = cast("list[Plain]", codec.checked(spec, source=source)["devices"])
+    text = "  " * _LEVEL + syntax.indented_json(plain, _LEVEL)
     return Fragment(kind=kind, name=device.name, version=spec.version, data=text.encode())
 
 
