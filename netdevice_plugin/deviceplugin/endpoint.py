@@ -1,0 +1,90 @@
+"""A gRPC server on a unix socket, from before its name is seen to after it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import grpc
+
+from netdevice_plugin.deviceplugin.guard import Guard
+from netdevice_plugin.deviceplugin.kubelet import Mark, socket_mark
+from netdevice_plugin.errors import KubeletError
+
+GRACE = 0.3  # seconds that a client has to take what was sent
+
+
+def address(path: Path) -> str:
+    """Name a socket as gRPC does, which takes %41 for an A."""
+    return f"unix:{quote(os.fsencode(path))}"
+
+
+class Endpoint:
+    """Serves while it is entered.
+
+    gRPC unlinks its path when it stops, whosoever's socket is there by then. So it
+    is given a hidden path, and what it made is renamed: a successor's socket is
+    left alone, and who sees ours finds it answering. Raises KubeletError.
+    """
+
+    def __init__(self, path: Path, add: Callable[[grpc.aio.Server], object]) -> None:
+        self._path = path
+        self._hidden = path.with_name(f".{path.name}")
+        self._add = add
+        self._mark: Mark | None = None
+
+    def intact(self) -> bool:
+        """Whether our socket is still there, under its name."""
+        return self._mark is not None and socket_mark(self._path) == self._mark
+
+    async def __aenter__(self) -> Self:
+        server = grpc.aio.server(interceptors=(Guard(),))
+        self._add(server)
+        try:
+            server.add_insecure_port(address(self._hidden))
+        except RuntimeError as error:
+            raise self._failure(_why(self._hidden)) from error
+        self._server = server
+        try:
+            await server.start()
+            self._mark = socket_mark(self._hidden)
+            self._hidden.replace(self._path)
+        except BaseException as error:
+            await server.stop(None)
+            if isinstance(error, OSError):
+                raise self._failure(error.strerror or str(error)) from error
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.intact():
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        await self._server.stop(GRACE)
+
+    def _failure(self, reason: str) -> KubeletError:
+        hint = "the agent must be allowed to write there; what is in the way has to go"
+        return KubeletError(f"cannot serve on {self._path}: {reason}", hint=hint)
+
+
+def _why(path: Path) -> str:
+    """Find out why gRPC, which does not say, cannot bind a path."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.bind(os.fsencode(path))
+        except OSError as error:
+            return error.strerror or str(error)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return "no reason given"
