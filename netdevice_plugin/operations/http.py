@@ -23,6 +23,7 @@ import logging
 import os
 import re
 import socket
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -145,9 +146,12 @@ def _render(page: Page, target: str) -> Response:
 class Server:
     """Serves `pages`, by their path, from a daemon thread between `start` and `stop`."""
 
-    def __init__(self, listen: Listen, pages: Mapping[str, Page]) -> None:
+    def __init__(
+        self, listen: Listen, pages: Mapping[str, Page], client_seconds: float = CLIENT_SECONDS
+    ) -> None:
         self._listen = listen
         self._pages = pages
+        self._client_seconds = client_seconds
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
@@ -222,11 +226,11 @@ class Server:
             oldest.cancel()
         self._clients[task] = None
         try:
-            async with asyncio.timeout(CLIENT_SECONDS):
+            async with asyncio.timeout(self._client_seconds):
                 await self._talk(reader, writer)
             writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            writer.transport.abort()
+            _reset(writer)
         finally:
             self._clients.pop(task, None)
 
@@ -240,6 +244,14 @@ class Server:
         else:
             writer.write(answer(request, self._pages))
         await writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Drop a client with all that it has not read: the kernel would keep that for minutes."""
+    with contextlib.suppress(OSError):
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
 
 
 def _bind(listen: Listen) -> socket.socket:

@@ -47,7 +47,7 @@ class Notifier:
         self._send("STOPPING=1")
 
     def watchdog(self) -> None:
-        """It lives. To be called every `watchdog_seconds`; where that is None nobody waits for it."""
+        """It lives. To be called every `watchdog_seconds`; does nothing where that is None."""
         if self.watchdog_seconds is not None:
             self._send("WATCHDOG=1")
 
