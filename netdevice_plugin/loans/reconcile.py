@@ -79,7 +79,8 @@ def _judge(loan: Loan, now: float) -> tuple[Decision | None, float | None]:
         reason = record.error or "it is home, but not as it was"
         return Decision(Kind.STRANDED, record.device, reason), None
     if record.phase in AT_WORK:
-        return _abandoned(loan, loan.since, f"a mover has died while {record.phase.value}", now)
+        reason = record.error or f"a mover has died while {record.phase.value}"
+        return _abandoned(loan, loan.since, reason, now)
     died = _died(loan)
     if died is None:
         return _orphaned(loan), None
