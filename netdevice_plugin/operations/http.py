@@ -36,7 +36,7 @@ MAX_CLIENTS = 64
 CLIENT_SECONDS = 5.0  # from the connection to the last byte of the answer
 JOIN_SECONDS = 1.0
 
-_LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[0-9.]*)):(?P<port>[0-9]{1,5})")
+_LISTEN = re.compile(r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<plain>[0-9.]*)):(?P<port>[0-9]{1,5})")
 _log = logging.getLogger(__name__)
 
 
@@ -55,15 +55,17 @@ class Listen:
 def parse_listen(text: str) -> Listen | None:
     """Parse `127.0.0.1:9479`, `[::1]:9479`, `:9479` or `none`; raises ConfigError.
 
-    No host names: an agent that starts before the network is up has no resolver.
+    IPv4 may stand in brackets too, so that a manifest can write `[$(HOST_IP)]:9479`. No
+    host names: an agent that starts before the network is up has no resolver.
     """
     if text == "none":
         return None
     found = _LISTEN.fullmatch(text)
-    host = (found["v6"] or found["v4"]) if found else ""
+    host = (found["bracketed"] or found["plain"]) if found else ""
     with contextlib.suppress(ValueError):
-        version = ipaddress.ip_address(host).version if host else 0
-        if found and int(found["port"]) <= 65535 and (version == 6) == bool(found["v6"]):
+        if host:
+            ipaddress.ip_address(host)
+        if found and int(found["port"]) <= 65535:
             return Listen(host, int(found["port"]))
     hint = "an IP address and a port, as 127.0.0.1:9479, [::1]:9479 or :9479; or none"
     raise ConfigError(f"cannot listen on {text[:80]!r}", hint=hint)

@@ -36,11 +36,15 @@ def test_an_address_is_understood(text: str, listen: Listen | None) -> None:
     assert listen is None or str(listen) == text
 
 
+def test_ipv4_may_stand_in_brackets_as_ipv6_must() -> None:
+    assert parse_listen("[192.0.2.1]:9479") == Listen("192.0.2.1", 9479)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         *("", ":", "9479", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1"),
-        *("::1:9479", "[::1]", "[::1:9479", "[]:9479", "[127.0.0.1]:9479", "localhost:9479"),
+        *("::1:9479", "[::1]", "[::1:9479", "[]:9479", "[localhost]:9479", "localhost:9479"),
         *("127.0.0.1:9479x", "127.0.0.1:\N{ARABIC-INDIC DIGIT ONE}", "127.0.0.1:123456"),
         *("999.0.0.1:1", "None", "none:1", " :9479", ":9479\n", "x" * 100_000),
     ],
