@@ -1,0 +1,43 @@
+"""Where a kubelet has its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """The kubelet's root directory, as seen from here.
+
+    `seen_from` is where the root directory of those who talk to it is: / unless they run in
+    a mount namespace of their own.
+    """
+
+    root: pathlib.Path
+    seen_from: pathlib.Path = pathlib.Path("/")
+
+    @property
+    def plugins(self) -> pathlib.Path:
+        """Device plugins' sockets, kubelet.sock and the checkpoint."""
+        return self.root / "device-plugins"
+
+    @property
+    def registry(self) -> pathlib.Path:
+        """Sockets of plugins that the kubelet is to find."""
+        return self.root / "plugins_registry"
+
+    @property
+    def pod_resources(self) -> pathlib.Path:
+        """The directory of the podresources socket."""
+        return self.root / "pod-resources"
+
+    @property
+    def socket(self) -> pathlib.Path:
+        """Where plugins register."""
+        return self.plugins / "kubelet.sock"
+
+    def hidden(self, name: str) -> pathlib.Path:
+        """A socket that nobody looks at; the name is short, as such paths may not be long."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return self.root / f".{name}"
