@@ -1,0 +1,37 @@
+"""Watch one process as the agent does, from wherever this is started; told line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from netdevice_plugin.attachments import Attachment, Holder, HostLink, Phase
+from netdevice_plugin.loans.holders import Holders
+from netdevice_plugin.loans.loan import Life
+
+
+async def watch(proc: Path, pid: int, start_time: int) -> None:
+    """Say how it is, first and at each change, until it is dead or stdin ends."""
+    holder = Holder(container="c", pid=pid, start_time=start_time)
+    link = HostLink(name="eth1", ifindex=7)
+    record = Attachment(device="eth1", phase=Phase.ATTACHED, link=link, holders=(holder,))
+    changed = asyncio.Event()
+    holders = Holders(changed.set, proc=proc, interval=0.05)
+    print("blind" if holders.blind else "sees", flush=True)
+    holders.follow([record])
+    loop = asyncio.get_running_loop()
+    end = loop.run_in_executor(None, sys.stdin.read)
+    end.add_done_callback(lambda _: changed.set())
+    while True:
+        life = holders.seen(holder).life
+        print(life.value, flush=True)
+        if life is Life.DEAD or end.done():
+            break
+        await changed.wait()
+        changed.clear()
+    holders.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(watch(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
