@@ -156,6 +156,55 @@ def test_a_nic_that_was_renamed_after_it_was_offered_is_found_by_pci_address(
     assert_same(HOST, before)
 
 
+def macs(nic: Nic) -> set[str]:
+    """What it has, and what its driver calls the permanent one."""
+    link = HOST.links()[nic.link]
+    return {link["address"], link.get("permaddr", "")}
+
+
+@pytest.mark.parametrize("nic", ["vf0"], indirect=True)
+def test_a_vf_whose_mac_is_another_since_it_was_offered_is_known_by_pci_address_and_ifindex(
+    nic: Nic, node: Node, containers: Containers
+) -> None:
+    """When igbvf resets the VF it calls the MAC that it has then the permanent one."""
+    offer = node.offer()
+    HOST.batch(
+        [
+            f"link set {DEVICE} address 02:00:00:00:00:77",
+            f"link set {DEVICE} down",
+            f"link set {DEVICE} name renamed0",
+            "link set renamed0 up",
+        ]
+    )
+    wait_for_carrier("renamed0")
+    assert not macs(nic) & set(offer.arguments)  # or it would be known by that
+    before = settled(HOST)
+    container = containers.alone()
+    offer.attach(container).ok()
+    assert container.netns.links()[DEVICE]["address"] == "02:00:00:00:00:77"
+    node.mover.detach(container).ok()
+    assert_same(HOST, before)
+    assert node.mover.leftovers() == []
+
+
+def test_a_vf_with_another_mac_and_another_ifindex_is_not_taken_for_the_one_that_was_offered(
+    all_nics: Nics, node: Node, containers: Containers
+) -> None:
+    vf = all_nics.vf0
+    offer = node.offer(vf.name)
+    set_mac(all_nics.pf1, 0, "02:00:00:00:00:42")
+    vf.rename()
+    try:
+        before = settled(HOST)
+        result = offer.attach(containers.alone())
+        assert result.code == 1
+        assert "no link has the MAC, PCI address and kind of vf0" in result.stderr
+        assert_same(HOST, before)
+    finally:
+        set_mac(all_nics.pf1, 0, "00:00:00:00:00:00")
+        vf.reset()
+
+
 @pytest.fixture
 def twins(all_nics: Nics) -> Iterator[tuple[Nic, Nic]]:
     """Both VFs, with one MAC."""
