@@ -13,6 +13,7 @@ MOVER := netdevice_plugin/mover/bin/netdevice-mover
 BASE := .venv/.base-is-installed
 DEV := .venv/.dev-is-installed
 C_FILES := $(wildcard netdevice_plugin/mover/src/*.[ch] tests/c/*.[ch])
+VERSION = $(shell sed -n 's/^__version__ = "\([^"]*\)".*/\1/p' netdevice_plugin/__init__.py)
 SCRIPTS := .ci/run $(wildcard hack/*.sh)
 
 # In CI nothing may be skipped for want of a tool or a privilege.
@@ -72,6 +73,16 @@ test-c test-kernel test-e2e test-vm test-packaging: test-%:
 fuzz: tools  ## feed the mover's parsers for FUZZ_SECONDS (60)
 	$(PYTHON) -m tests.c.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
+##@ Ship
+
+install.yaml: $(addprefix deploy/base/,namespace.yaml configuration.yaml agent.yaml)  ## the manifests, in one file
+	{ echo "# Made of deploy/base by: make install.yaml"; \
+	    awk 'FNR == 1 {print "---"} {print}' $^; } >$@
+
+.PHONY: image
+image:  ## the container image, by docker (or ENGINE=podman, as root)
+	$(or $(ENGINE),docker) build --tag netdevice-plugin:$(VERSION) .
+
 ##@ Set up
 
 .PHONY: mover
@@ -90,7 +101,7 @@ clean:  ## remove what was built and downloaded
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} \
 	    /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	    /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+	    /^[a-z0-9.-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 $(BASE): setup.cfg pyproject.toml hack/constraints.txt hack/setup.sh
 	hack/setup.sh venv
