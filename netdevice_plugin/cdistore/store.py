@@ -24,7 +24,7 @@ from netdevice_plugin.directory import Watch
 from netdevice_plugin.errors import NetdevError, WatchError
 from netdevice_plugin.model import Device, Pool
 
-Listed = Mapping[Pool, Sequence[Device]]
+Wanted = Mapping[Pool, Sequence[Device]]
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class CdiStore:
         self._pacer = Pacer(self._pace)
         self._renderer = Renderer()
         self._mirror = Mirror(directory)
-        self._asked: tuple[Listed, Config] = ({}, Config())
+        self._asked: tuple[Wanted, Config] = ({}, Config())
         self._waiting: list[asyncio.Future[State]] = []
         self._fresh = asyncio.Event()  # there are new contents
         self._stirred = asyncio.Event()  # there are, or something happened in the directory
@@ -73,7 +73,7 @@ class CdiStore:
         """
         return self.state.known.get(kind, frozenset())
 
-    async def write(self, listed: Listed, config: Config) -> State:
+    async def write(self, wanted: Wanted, config: Config) -> State:
         """Bring the directory to these devices of each pool, retired pools included.
 
         Returns after one attempt, when all that is then `known` is on disk and
@@ -82,9 +82,9 @@ class CdiStore:
         """
         if self._ended:
             raise _over()
-        if len({pool.kind for pool in listed}) < len(listed):
+        if len({pool.kind for pool in wanted}) < len(wanted):
             raise ValueError("two pools of one kind")
-        self._asked = (dict(listed), config)
+        self._asked = (dict(wanted), config)
         self._fresh.set()
         self._stirred.set()
         answer: asyncio.Future[State] = asyncio.get_running_loop().create_future()
@@ -134,7 +134,7 @@ class CdiStore:
             answer.set_result(self.state)
         return len(answers)
 
-    def _bring(self, watch: Watch, listed: Listed, config: Config) -> Outcome:
+    def _bring(self, watch: Watch, wanted: Wanted, config: Config) -> Outcome:
         """Run in the worker thread."""
         unwatched = None
         try:
@@ -143,7 +143,7 @@ class CdiStore:
             unwatched = f"{error}; {error.hint}"
         contents = [
             self._renderer.render(pool, devices, Delivery.of(pool, config))
-            for pool, devices in listed.items()
+            for pool, devices in wanted.items()
         ]
         self._renderer.forget({content.kind for content in contents})
         outcome = self._mirror.bring(contents, config.prefix)
