@@ -41,10 +41,12 @@ class Metrics:
     """All that is counted. It has the methods that a device plugin server tells its observer.
 
     Gauges of a resource are there from when it is first listed, so that one that
-    never registers shows, and gone when it is listed no more.
+    never registers shows, and gone when it is listed no more. Where there is no
+    kubelet none of its side is there, or it would look as if it had gone away.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, kubelet: bool = True) -> None:
+        self._kubelet = kubelet
         self.registry = CollectorRegistry()
         told = {kind: [one for one in catalogue.TOLD if one.kind is kind] for kind in Kind}
         self._counters = {
@@ -111,6 +113,8 @@ class Metrics:
 
     def _appear(self, resource: str) -> None:
         self._resources.add(resource)
+        if not self._kubelet:
+            return
         self._set("kubelet_registered", 0, resource)
         self._set("kubelet_stream_open", 0, resource)
         self._histograms["allocation_duration_seconds"].labels(resource)
@@ -125,8 +129,9 @@ class Metrics:
         self._resources.discard(resource)
         for state in STATES:
             self._gauges["devices"].remove(resource, state)
-        for name in ("kubelet_registered", "kubelet_stream_open"):
-            self._gauges[name].remove(resource)
+        if self._kubelet:
+            for name in ("kubelet_registered", "kubelet_stream_open"):
+                self._gauges[name].remove(resource)
 
     def loans(self, records: Iterable[Attachment], unreadable: int = 0) -> None:
         """Every record of the mover's, and how many cannot be read."""

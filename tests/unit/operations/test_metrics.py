@@ -82,6 +82,16 @@ def test_a_resource_that_is_gone_leaves_no_gauge(metrics: Metrics) -> None:
         assert set(scraped(metrics, name)) == {(NET,)}
 
 
+def test_without_a_kubelet_nothing_looks_as_if_it_had_gone_away(tmp_path: pathlib.Path) -> None:
+    metrics = Metrics(tmp_path, kubelet=False)
+    metrics.listed({NET: [listed()]})
+    assert f'resource="{NET}",state="healthy"}} 1.0' in metrics.page().decode()
+    assert scraped(metrics, "kubelet_registered") == {}
+    assert scraped(metrics, "allocations_total") == {}
+    metrics.listed({})
+    assert NET not in metrics.page().decode()
+
+
 def test_the_kubelets_side_is_followed(metrics: Metrics) -> None:
     metrics.listed({NET: []})
     metrics.registered(NET)
