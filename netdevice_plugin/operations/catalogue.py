@@ -87,7 +87,7 @@ TOLD = (
     _gauge("loans", "Records of the mover, by phase.", "phase"),
     _gauge("unreadable_records", "Records of the mover that cannot be read."),
     _gauge("orphans", "Loans whose holder lives but is no pod of the kubelet's."),
-    _counter("dead_holders", "Containers found dead that had not returned their device."),
+    _counter("dead_holders", "Loans found whose holders had died without returning them."),
     _counter("reclaims", "Devices that the agent had brought home, or tried to.", "outcome"),
     _counter("inventory_snapshots", "Looks at the links of the host that found a change."),
     _counter("netlink_overruns", "Times that the kernel dropped events, and all was read again."),

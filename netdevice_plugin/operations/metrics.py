@@ -22,6 +22,7 @@ from netdevice_plugin.operations.catalogue import Kind
 from netdevice_plugin.operations.collector import MoverCollector
 
 STATES = ("healthy", "lent", "unhealthy")
+CODES = ("OK", "FAILED_PRECONDITION", "INTERNAL", "INVALID_ARGUMENT", "NOT_FOUND")
 RECLAIMS: Mapping[int, str] = {
     Exit.DONE: "home",
     Exit.FAILED: "failed",
@@ -96,7 +97,7 @@ class Metrics:
         metric = self._gauges[name]
         (metric.labels(*labels) if labels else metric).set(value)
 
-    # ---- devices and loans
+    # ---- devices and loans: loans.reconciler.Observer, by shape
 
     def listed(self, lists: Mapping[str, Iterable[Listed]]) -> None:
         """Every resource that is served, by its name, and its devices."""
@@ -123,7 +124,8 @@ class Metrics:
             *("kubelet_registration_failures_total", "kubelet_lists_sent_total"),
         ):
             self._count(name, resource, by=0)
-        self._count("allocations_total", resource, "OK", by=0)
+        for code in CODES:
+            self._count("allocations_total", resource, code, by=0)
 
     def _disappear(self, resource: str) -> None:
         self._resources.discard(resource)
@@ -143,11 +145,11 @@ class Metrics:
         self._set("unreadable_records", unreadable)
 
     def orphans(self, count: int) -> None:
-        """How many loans there are that no pod of the kubelet's has, though the holder lives."""
+        """So many loans have a holder that lives and is no pod's."""
         self._set("orphans", count)
 
     def holders_died(self, count: int = 1) -> None:
-        """Containers were found dead without their poststop having come."""
+        """So many loans more were found whose holders had died without returning them."""
         self._count("dead_holders_total", by=count)
 
     def reclaimed(self, code: int) -> None:

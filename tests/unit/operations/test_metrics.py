@@ -10,11 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from netdevice_plugin import __version__
 from netdevice_plugin.attachments import Attachment, HostLink, Phase
+from netdevice_plugin.deviceplugin import observer
+from netdevice_plugin.loans import reconciler
 from netdevice_plugin.model import Device, Interface, Listed
 from netdevice_plugin.mover import Exit
 from netdevice_plugin.operations import catalogue
 from netdevice_plugin.operations.catalogue import Kind
-from netdevice_plugin.operations.metrics import Metrics, state_of
+from netdevice_plugin.operations.metrics import CODES, Metrics, state_of
 
 NET = "networking.k8s.io/netdevice"
 FAST = "networking.k8s.io/fast"
@@ -23,6 +25,12 @@ FAST = "networking.k8s.io/fast"
 @pytest.fixture
 def metrics(tmp_path: pathlib.Path) -> Metrics:
     return Metrics(tmp_path)
+
+
+def test_it_hears_what_servers_and_reconciler_have_to_tell(metrics: Metrics) -> None:
+    server: observer.Observer = metrics  # mypy compares the shapes
+    loans: reconciler.Observer = metrics
+    assert server is loans
 
 
 def listed(name: str = "eth1", *, lent: bool = False, fault: str = "") -> Listed:
@@ -113,9 +121,9 @@ def test_allocations_are_counted_by_code_and_timed(metrics: Metrics) -> None:
     metrics.allocated(NET, ("eth1", "eth2"), 0.0004)
     metrics.allocation_failed(NET, "NOT_FOUND")
     total = scraped(metrics, "allocations_total")
-    assert {frozenset(key): value for key, value in total.items()} == {
-        frozenset((NET, "OK")): 1,
-        frozenset((NET, "NOT_FOUND")): 1,
+    assert {key[0]: count for key, count in total.items()} == dict.fromkeys(CODES, 0) | {
+        "OK": 1,
+        "NOT_FOUND": 1,
     }
     assert scraped(metrics, "allocated_devices_total") == {(NET,): 2}
     assert scraped(metrics, "allocation_duration_seconds_count") == {(NET,): 1}
