@@ -20,7 +20,7 @@ from netdevice_plugin.loans.reclaiming import Reclaims, Run
 from netdevice_plugin.loans.reconcile import PATIENCE, Decision, Kind, Loan, decide
 from netdevice_plugin.look import View
 from netdevice_plugin.model import Snapshot
-from netdevice_plugin.usage.usage import Usage
+from netdevice_plugin.usage.usage import Pod, Usage
 
 # Seconds after which the kubelet is asked again as long as anything is lent: nobody tells
 # that a pod has ended whose container lives on.
@@ -129,9 +129,10 @@ class Reconciler:
     def hear(self, usage: Usage) -> None:
         """Hear what the kubelet says, or that it says nothing."""
         now = self._clock()
-        for watched in self._watched.values():
-            uids = {holder.pod_uid for holder in watched.record.holders} - {""}
-            known = not usage.complete or usage.knows(watched.record.device, uids)
+        devices = usage.devices
+        for device, watched in self._watched.items():
+            known = not usage.complete or device in devices
+            known = known or usage.keeps(device, map(_pod, watched.record.holders))
             watched.asked, watched.answered = now, usage.complete
             if known:
                 watched.unclaimed = None
@@ -246,6 +247,11 @@ class Reconciler:
             if decision.kind is not Kind.ORPHANED
         }
         return self._reclaims.want(wanted, now)
+
+
+def _pod(holder: Holder) -> Pod:
+    """A holder's pod, as the kubelet calls it."""
+    return Pod(namespace=holder.namespace, name=holder.pod, uid=holder.pod_uid)
 
 
 def _ask_at(watched: _Watched) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -11,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from netdevice_plugin._pb.podresources.v1 import podresources_pb2 as pb
 from netdevice_plugin.errors import KubeletError
-from netdevice_plugin.usage.usage import Grant, Pod
+from netdevice_plugin.usage.usage import Answer, Grant, Pod
 
 NAME = Path("pod-resources", "kubelet.sock")
 DEADLINE = 5.0  # seconds
@@ -30,8 +31,8 @@ _OPTIONS = (
 _HINT = "is the kubelet running, and is this its --root-dir (kubeletDir in the configuration)?"
 
 
-async def grants(kubelet_dir: Path, deadline: float = DEADLINE) -> tuple[Grant, ...]:
-    """Ask for all devices of all active pods, of whatever kind.
+async def ask(kubelet_dir: Path, deadline: float = DEADLINE) -> Answer:
+    """Ask for all active pods and all their devices, of whatever kind.
 
     Each call connects anew, so that it does not matter what became of the kubelet
     since the last. Raises KubeletError.
@@ -44,25 +45,27 @@ async def grants(kubelet_dir: Path, deadline: float = DEADLINE) -> tuple[Grant, 
     if len(os.fsencode(path)) > _MAX_PATH:
         hint = "reach the kubelet's directory by a shorter path"
         raise KubeletError(f"{path} is longer than the path of a socket may be", hint=hint)
-    answer = await _ask(path, deadline)
+    data = await _list(path, deadline)
     try:
-        response = pb.ListPodResourcesResponse.FromString(answer)
+        response = pb.ListPodResourcesResponse.FromString(data)
     except DecodeError:
         what = "the answer is not a ListPodResourcesResponse"
         raise KubeletError(f"{path}: {what}", hint=_HINT) from None
-    return tuple(
-        Grant(
-            kind=given.resource_name,
-            devices=tuple(given.device_ids),
-            pod=Pod(namespace=pod.namespace, name=pod.name, container=container.name),
-        )
-        for pod in response.pod_resources
-        for container in pod.containers
-        for given in container.devices
+    pods = response.pod_resources
+    return Answer(
+        active=frozenset((pod.namespace, pod.name) for pod in pods),
+        grants=tuple(grant for pod in pods for grant in _grants(pod)),
     )
 
 
-async def _ask(path: Path, deadline: float) -> bytes:
+def _grants(pod: pb.PodResources) -> Iterator[Grant]:
+    for container in pod.containers:
+        who = Pod(namespace=pod.namespace, name=pod.name, container=container.name)
+        for given in container.devices:
+            yield Grant(kind=given.resource_name, devices=tuple(given.device_ids), pod=who)
+
+
+async def _list(path: Path, deadline: float) -> bytes:
     """Call List and return the answer as it came: gRPC would make none of a malformed one."""
     request = pb.ListPodResourcesRequest().SerializeToString()
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 from netdevice_plugin.errors import KubeletError
 from netdevice_plugin.usage import checkpoint, podresources
-from netdevice_plugin.usage.usage import Grant, Usage, is_ours, join
+from netdevice_plugin.usage.usage import Answer, Grant, Usage, is_ours, join
 
 
 async def read(kubelet_dir: Path, *prefixes: str) -> Usage:
@@ -17,15 +18,16 @@ async def read(kubelet_dir: Path, *prefixes: str) -> Usage:
     it. Takes no longer than podresources' deadline and the reading of a file.
     """
     problems: list[KubeletError] = []
-    listed: tuple[Grant, ...] | None = None
+    answer: Answer | None = None
     kept: tuple[Grant, ...] = ()
     try:
-        answer = await podresources.grants(kubelet_dir)
-        listed = tuple(grant for grant in answer if is_ours(grant.kind, prefixes))
+        answer = await podresources.ask(kubelet_dir)
+        ours = tuple(grant for grant in answer.grants if is_ours(grant.kind, prefixes))
+        answer = dataclasses.replace(answer, grants=ours)
     except KubeletError as error:
         problems.append(error)
     try:  # afterwards, so that it has the UIDs of all that were listed
         kept = await asyncio.to_thread(checkpoint.read, kubelet_dir, prefixes)
     except KubeletError as error:
         problems.append(error)
-    return join(listed, kept, *problems)
+    return join(answer, kept, *problems)

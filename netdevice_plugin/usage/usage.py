@@ -9,7 +9,7 @@ device manager's checkpoint).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from netdevice_plugin.errors import KubeletError
 
@@ -44,18 +44,27 @@ class Grant:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What podresources told: every active pod, by namespace and name, and what they have."""
+
+    active: frozenset[tuple[str, str]] = frozenset()
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Who has which device of ours.
 
     `complete` says that the kubelet itself answered: what is not in `holders` no
-    active pod has. Otherwise they are the checkpoint's, nothing follows from what is
-    missing, and pods may be there that have ended. `kept` is the checkpoint as it is,
-    the init containers' devices with it. `problems` does not count when two are
-    compared.
+    active pod has, but maybe an init container. Otherwise they are the checkpoint's,
+    nothing follows from what is missing, and pods may be there that have ended.
+    `active` are the pods that there are, by namespace and name; `kept` is the
+    checkpoint as it is. `problems` does not count when two are compared.
     """
 
     holders: Mapping[Key, tuple[Pod, ...]] = dataclasses.field(default_factory=dict)
     complete: bool = False
+    active: frozenset[tuple[str, str]] = frozenset()
     kept: tuple[Grant, ...] = ()
     problems: tuple[KubeletError, ...] = dataclasses.field(default=(), compare=False)
 
@@ -64,22 +73,25 @@ class Usage:
         """The devices that a pod has, of whatever kind: one changes its pool when told to."""
         return frozenset(device for _, device in self.holders)
 
-    def knows(self, device: str, uids: Collection[str]) -> bool:
-        """Whether a pod has the device; one with such a UID may be in the checkpoint alone.
+    def keeps(self, device: str, seen: Iterable[Pod]) -> bool:
+        """Whether an init container of one of these pods, that are seen to hold it, was given it.
 
-        An init container is nowhere else, so who sees a process of the pod may believe it.
+        Such a device is in the checkpoint alone, which is believed of a pod that is active.
         """
-        return any(device == name for _, name in self.holders) or any(
-            device in grant.devices and grant.pod.uid in uids for grant in self.kept
+        return any(
+            device in grant.devices and grant.pod.uid == pod.uid
+            for pod in seen
+            if (pod.namespace, pod.name) in self.active
+            for grant in self.kept
         )
 
 
-def join(listed: Sequence[Grant] | None, kept: Iterable[Grant], *problems: KubeletError) -> Usage:
+def join(answer: Answer | None, kept: Iterable[Grant], *problems: KubeletError) -> Usage:
     """Put podresources' answer, None without one, and the checkpoint together."""
     kept = tuple(kept)
     uids = _uids(kept)
     holders: dict[Key, set[Pod]] = {}
-    for grant in kept if listed is None else listed:
+    for grant in kept if answer is None else answer.grants:
         for device in grant.devices:
             found = uids.get((grant.kind, device, grant.pod.container), set())
             # Two: one of them has ended, and which is not known here.
@@ -88,7 +100,8 @@ def join(listed: Sequence[Grant] | None, kept: Iterable[Grant], *problems: Kubel
             holders.setdefault((grant.kind, device), set()).add(pod)
     return Usage(
         holders={key: tuple(sorted(holders[key])) for key in sorted(holders)},
-        complete=listed is not None,
+        complete=answer is not None,
+        active=answer.active if answer else frozenset(),
         kept=kept,
         problems=problems,
     )

@@ -16,13 +16,13 @@ import pytest
 from netdevice_plugin._pb.podresources.v1 import podresources_pb2 as pb
 from netdevice_plugin.errors import KubeletError
 from netdevice_plugin.usage import checkpoint, podresources, reading
-from netdevice_plugin.usage.usage import Grant, Pod
+from netdevice_plugin.usage.usage import Answer, Grant, Pod
 from tests.unit.usage.entries import KIND, entry
 from tests.unit.usage.entries import checkpoint as contents
 
 SERVICE = "v1.PodResourcesLister"
 Context = grpc.aio.ServicerContext[bytes, bytes]
-Answer = Callable[[bytes, Context], Awaitable[bytes]]
+Behaviour = Callable[[bytes, Context], Awaitable[bytes]]
 
 WEB = Pod(namespace="default", name="web-0", container="app")
 
@@ -35,7 +35,7 @@ def pods(kind: str = KIND, *devices: str) -> bytes:
     return pb.ListPodResourcesResponse(pod_resources=[pod]).SerializeToString()
 
 
-def says(answer: bytes) -> Answer:
+def says(answer: bytes) -> Behaviour:
     async def listed(_request: bytes, _context: Context) -> bytes:
         return answer
 
@@ -43,7 +43,7 @@ def says(answer: bytes) -> Answer:
 
 
 @contextlib.asynccontextmanager
-async def kubelet(directory: Path, answer: Answer) -> AsyncIterator[None]:
+async def kubelet(directory: Path, answer: Behaviour) -> AsyncIterator[None]:
     """Serve List at the kubelet's place, in bytes, so that they may be anything."""
     path = directory / podresources.NAME
     path.parent.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ def descriptors() -> int:
 async def refusal(directory: Path, deadline: float = 5) -> str:
     """Why there is no answer: one line with the socket's name, and a way out."""
     with pytest.raises(KubeletError) as caught:
-        await podresources.grants(directory, deadline)
+        await podresources.ask(directory, deadline)
     message = str(caught.value)
     assert message.startswith(str(directory / podresources.NAME))
     assert message.isprintable()
@@ -89,9 +89,12 @@ async def refusal(directory: Path, deadline: float = 5) -> str:
 def test_the_kubelet_is_asked_who_has_what(tmp_path: Path) -> None:
     async def test() -> None:
         async with kubelet(tmp_path, says(pods(KIND, "eth1", "eth2"))):
-            assert await podresources.grants(tmp_path) == (
-                Grant(kind=KIND, devices=("eth1",), pod=WEB),
-                Grant(kind=KIND, devices=("eth2",), pod=WEB),
+            assert await podresources.ask(tmp_path) == Answer(
+                active=frozenset({("default", "web-0")}),
+                grants=(
+                    Grant(kind=KIND, devices=("eth1",), pod=WEB),
+                    Grant(kind=KIND, devices=("eth2",), pod=WEB),
+                ),
             )
 
     run(test())
@@ -106,7 +109,7 @@ def test_the_request_is_an_empty_list_request(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with kubelet(tmp_path, listed):
-            assert await podresources.grants(tmp_path) == ()
+            assert await podresources.ask(tmp_path) == Answer()
         assert asked == [b""]
 
     run(test())
@@ -118,7 +121,7 @@ def test_an_answer_of_more_than_grpcs_default_is_taken(tmp_path: Path) -> None:
         answer = pods(KIND, *devices)
         assert 4 * 2**20 < len(answer) < podresources.MAX_SIZE
         async with kubelet(tmp_path, says(answer)):
-            assert len(await podresources.grants(tmp_path)) == len(devices)
+            assert len((await podresources.ask(tmp_path)).grants) == len(devices)
 
     run(test())
 
@@ -218,7 +221,7 @@ def test_a_kubelet_that_is_back_is_asked_again_at_once(tmp_path: Path) -> None:
     async def test() -> None:
         for device in ("eth1", "eth2", "eth3"):
             async with kubelet(tmp_path, says(pods(KIND, device))):
-                (found,) = await podresources.grants(tmp_path)
+                (found,) = (await podresources.ask(tmp_path)).grants
                 assert found.devices == (device,)
             await refusal(tmp_path)
 
@@ -228,10 +231,10 @@ def test_a_kubelet_that_is_back_is_asked_again_at_once(tmp_path: Path) -> None:
 def test_asking_leaves_nothing_open(tmp_path: Path) -> None:
     async def test() -> None:
         async with kubelet(tmp_path, says(pods(KIND, "eth1"))):
-            await podresources.grants(tmp_path)
+            await podresources.ask(tmp_path)
             before = descriptors()
             for _ in range(20):
-                await podresources.grants(tmp_path)
+                await podresources.ask(tmp_path)
             while descriptors() > before:  # the server's ends close by themselves
                 await asyncio.sleep(0.01)
 
@@ -248,7 +251,7 @@ def test_asking_can_be_cancelled(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with kubelet(tmp_path, hangs):
-            task = asyncio.create_task(podresources.grants(tmp_path))
+            task = asyncio.create_task(podresources.ask(tmp_path))
             await asked.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -18,18 +18,18 @@ from netdevice_plugin.loans.reconciler import CALM, Reconciler
 from netdevice_plugin.look import View
 from netdevice_plugin.model import Interface, Snapshot
 from netdevice_plugin.mover import Outcome
-from netdevice_plugin.usage.usage import Grant, Pod, Usage, join
+from netdevice_plugin.usage.usage import Answer, Grant, Pod, Usage, join
 from tests.unit.loans.made import PODMAN, WEB, Clock, Runs, Told, record, settle
 
 KIND = "networking.k8s.io/netdevice"
-NOBODY = join([], [])
+NOBODY = join(Answer(), [])
 HOME = Outcome(0, "")
 
 
 def used(*devices: str) -> Usage:
     """What the kubelet says: one pod has these."""
     pod = Pod(namespace="default", name="web-0", container="app")
-    return join([Grant(kind=KIND, devices=devices, pod=pod)], [])
+    return join(Answer(grants=(Grant(kind=KIND, devices=devices, pod=pod),)), [])
 
 
 class Lives:
@@ -288,7 +288,10 @@ def test_a_link_that_no_pod_has_is_nobodys_to_give_after_a_while(
     [
         used("eth1"),
         join(None, []),
-        join([], [Grant(kind=KIND, devices=("eth1",), pod=Pod(uid="uid-1", container="init"))]),
+        join(
+            Answer(active=frozenset({("default", "web-0")})),
+            [Grant(kind=KIND, devices=("eth1",), pod=Pod(uid="uid-1", container="init"))],
+        ),
     ],
     ids=["a pod has it", "no answer", "its init container has it"],
 )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netdevice_plugin.errors import KubeletError
-from netdevice_plugin.usage.usage import Grant, Pod, Usage, join
+from netdevice_plugin.usage.usage import Answer, Grant, Pod, Usage, join
 from tests.unit.usage.entries import KIND
 
 WEB = Pod(namespace="default", name="web-0", container="app")
@@ -17,13 +17,19 @@ def listed(*devices: str, pod: Pod = WEB, kind: str = KIND) -> Grant:
     return Grant(kind=kind, devices=devices, pod=pod)
 
 
+def told(*grants: Grant) -> Answer:
+    """Podresources' whole answer."""
+    pods = frozenset((one.pod.namespace, one.pod.name) for one in grants)
+    return Answer(active=pods, grants=grants)
+
+
 def kept(*devices: str, uid: str, container: str = "app", kind: str = KIND) -> Grant:
     """As the checkpoint has it: no name."""
     return Grant(kind=kind, devices=devices, pod=Pod(uid=uid, container=container))
 
 
 def test_a_pod_gets_its_uid_from_the_checkpoint() -> None:
-    usage = join([listed("eth1")], [kept("eth1", uid="a"), kept("eth2", uid="b")])
+    usage = join(told(listed("eth1")), [kept("eth1", uid="a"), kept("eth2", uid="b")])
     pod = Pod(namespace="default", name="web-0", uid="a", container="app")
     assert usage.holders == {(KIND, "eth1"): (pod,)}
     assert usage.complete
@@ -32,17 +38,17 @@ def test_a_pod_gets_its_uid_from_the_checkpoint() -> None:
 
 def test_two_pods_in_the_checkpoint_leave_the_uid_open() -> None:
     """One of them has ended, and the file was not written since."""
-    usage = join([listed("eth1")], [kept("eth1", uid="a"), kept("eth1", uid="b")])
+    usage = join(told(listed("eth1")), [kept("eth1", uid="a"), kept("eth1", uid="b")])
     assert usage.holders == {(KIND, "eth1"): (WEB,)}
 
 
 def test_the_container_and_the_kind_must_be_the_same() -> None:
     others = [kept("eth1", uid="a", container="init"), kept("eth1", uid="b", kind="x.io/y")]
-    assert join([listed("eth1")], others).holders == {(KIND, "eth1"): (WEB,)}
+    assert join(told(listed("eth1")), others).holders == {(KIND, "eth1"): (WEB,)}
 
 
 def test_a_device_that_is_told_of_once_for_each_numa_node_is_one() -> None:
-    usage = join([listed("eth1"), listed("eth1")], [])
+    usage = join(told(listed("eth1"), listed("eth1")), [])
     assert usage.holders == {(KIND, "eth1"): (WEB,)}
 
 
@@ -56,7 +62,7 @@ def test_without_an_answer_the_checkpoint_is_all_there_is() -> None:
 
 
 def test_an_answer_of_nothing_is_an_answer() -> None:
-    usage = join([], [kept("eth1", uid="a")])
+    usage = join(Answer(), [kept("eth1", uid="a")])
     assert usage.complete
     assert usage.holders == {}
     assert usage.kept
@@ -69,18 +75,22 @@ def test_the_same_usage_is_equal_whatever_was_wrong_on_the_way() -> None:
     assert read() == read()
 
 
-def test_a_device_is_known_by_any_pod_that_has_it_whatever_its_kind_is_now() -> None:
-    assert join([listed("eth1", kind="old.example/pool")], []).knows("eth1", ())
-    assert not join([listed("eth2")], []).knows("eth1", ())
+def test_a_device_is_in_use_whatever_its_kind_is_now() -> None:
+    assert join(told(listed("eth1", kind="old.example/pool")), []).devices == {"eth1"}
 
 
-def test_an_init_container_is_known_to_who_sees_its_pod() -> None:
+def test_an_init_container_is_told_by_the_checkpoint_while_its_pod_is_active() -> None:
     """podresources leaves it out; the checkpoint may be of a pod that has ended."""
-    usage = join([], [kept("eth1", uid="a", container="init")])
-    assert usage.knows("eth1", ("a",))
-    assert not usage.knows("eth1", ("b",))
-    assert not usage.knows("eth1", ())
-    assert not usage.knows("eth2", ("a",))
+    usage = join(
+        Answer(active=frozenset({("default", "web-0")})),
+        [kept("eth1", uid="a", container="init"), kept("eth1", uid="c")],
+    )
+    pod = Pod(namespace="default", name="web-0", uid="a")
+    assert usage.keeps("eth1", [pod])
+    assert not usage.keeps("eth2", [pod])
+    assert not usage.keeps("eth1", [])
+    assert not usage.keeps("eth1", [Pod(namespace="default", name="web-0", uid="b")])
+    assert not usage.keeps("eth1", [Pod(namespace="default", name="gone", uid="c")])
 
 
 def test_a_pod_is_called_by_its_name_or_else_its_uid() -> None:
@@ -102,9 +112,9 @@ KEPT = st.lists(
 def test_nothing_is_added_to_an_answer_or_lost_but_uids(
     answer: list[Grant], file: list[Grant]
 ) -> None:
-    usage = join(answer, file)
-    told = {(one.kind, device) for one in answer for device in one.devices}
-    assert usage.holders.keys() == told
+    usage = join(told(*answer), file)
+    expected = {(one.kind, device) for one in answer for device in one.devices}
+    assert usage.holders.keys() == expected
     for (kind, device), pods in usage.holders.items():
         given_to = {g.pod for g in answer if g.kind == kind and device in g.devices}
         assert {(p.namespace, p.name, p.container) for p in pods} == {
@@ -116,8 +126,8 @@ def test_nothing_is_added_to_an_answer_or_lost_but_uids(
 def test_the_order_of_what_was_told_does_not_matter(
     answer: list[Grant], file: list[Grant], random: Random
 ) -> None:
-    expected = join(answer, file)
+    expected = join(told(*answer), file)
     shuffled = list(answer)
     random.shuffle(shuffled)
-    assert join(shuffled, file) == expected
-    assert list(join(shuffled, file).holders) == list(expected.holders)
+    assert join(told(*shuffled), file) == expected
+    assert list(join(told(*shuffled), file).holders) == list(expected.holders)
