@@ -25,8 +25,9 @@ def show() -> object:
     setting = Path("/proc/sys/net/ipv4/conf", LINK, "rp_filter")
     if not setting.exists():
         return None
-    (link,) = json.loads(ip("-j", "addr", "show", "dev", LINK))
-    return [link, setting.read_text()]
+    (link,) = json.loads(ip("-j", "-4", "addr", "show", "dev", LINK))
+    kept = [link[key] for key in ("ifindex", "ifname", "mtu", "txqlen", "addr_info")]
+    return [*kept, "UP" in link["flags"], setting.read_text()]  # the carrier is not ours
 
 
 def lend(run_dir: Path) -> None:
