@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from tests.debian import FetchError
 from tests.e2e import containerd as containerds
-from tests.e2e import image
+from tests.e2e import criruntime, image
 from tests.e2e import node as nodes
 from tests.e2e.containerd import Containerd
 from tests.e2e.cri import Cri
@@ -24,6 +25,7 @@ from tests.e2e.fetch import parts as fetch_parts
 from tests.e2e.lender import Lender
 from tests.e2e.node import Node
 from tests.e2e.podman import Podman
+from tests.fakes.kubelet import Kubelet
 
 HERE = pathlib.Path(__file__).parent
 
@@ -101,6 +103,16 @@ def containerd(running_containerd: Containerd, lender: Lender) -> Iterator[Conta
     """The same, without a pod at the end."""
     yield running_containerd
     running_containerd.clear()
+
+
+@pytest.fixture
+def kubelet(node: Node, parts: Parts, containerd: Containerd) -> Iterator[Kubelet]:
+    """A kubelet on that node, with nothing of an earlier one; it runs pods in containerd."""
+    root = node.path("/var/lib/kubelet")
+    shutil.rmtree(root, ignore_errors=True)
+    connect = criruntime.connector(node, parts, containerd)
+    with Kubelet(root, connect, seen_from=node.path("/")) as running:
+        yield running
 
 
 @pytest.fixture

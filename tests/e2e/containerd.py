@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.e2e import image
 from tests.e2e.cri import Cri, Pod
@@ -46,14 +46,14 @@ class Containerd:
         self._parts = parts
         self._log = node.path("/run/containerd.log")
         self._process: subprocess.Popen[str] | None = None
+        self._listeners: list[Callable[[str], None]] = []
         self.cri: Cri
 
     def configure(self) -> None:
         """Write the configuration of containerd and of the pods' network."""
         config = _CONFIG.format(socket=SOCKET, image=image.NAME, cni=self._parts.cni)
         self._node.path("/run/containerd.toml").write_text(config)
-        for directory in ("cni", "containerd"):
-            self._node.path(f"/run/{directory}").mkdir()
+        self._node.path("/run/cni").mkdir()
         self._node.path("/run/cni/10-pods.conflist").write_text(_CNI)
 
     def start(self) -> None:
@@ -63,8 +63,19 @@ class Containerd:
         with self._log.open("a") as log:
             self._process = self._node.popen(*argv, stdout=log, stderr=log)
         socket = self._node.path(SOCKET)
+        socket.parent.mkdir(exist_ok=True)
         until(socket.parent, socket.exists, f"containerd serves; see {self._log}")
-        self.cri = Cri(socket, self._parts.stubs, self._node.cgroup)
+        self.cri = Cri(socket, self._parts.stubs, self._node.cgroup, self._tell)
+        self._tell("")
+
+    def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call somebody at each event, by the pod's uid, and at each start; returns the end."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self, pod: str) -> None:
+        for listener in tuple(self._listeners):
+            listener(pod)
 
     def kill(self) -> None:
         """SIGKILL: nothing is cleaned up; the shims and the containers live on."""

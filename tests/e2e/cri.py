@@ -24,6 +24,7 @@ from tests.e2e.waiting import TIMEOUT
 
 CALL = 60.0  # seconds for one call
 FOREVER = ("sleep", "infinity")
+UID = "io.kubernetes.pod.uid"  # label; k8s.io/kubelet pkg/types/labels.go
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,14 +35,29 @@ class Pod:
     config: Any
 
 
-class Cri:
-    """One connection to a runtime, with its events; made anew after the runtime restarts."""
+def load(stubs: pathlib.Path) -> tuple[Any, Any]:
+    """The generated modules: messages and services."""
+    if str(stubs) not in sys.path:
+        sys.path.insert(0, str(stubs))
+    return importlib.import_module("api_pb2"), importlib.import_module("api_pb2_grpc")
 
-    def __init__(self, socket: pathlib.Path, stubs: pathlib.Path, cgroup: str) -> None:
-        if str(stubs) not in sys.path:
-            sys.path.insert(0, str(stubs))
-        self._api = importlib.import_module("api_pb2")
-        services = importlib.import_module("api_pb2_grpc")
+
+class Cri:
+    """One connection to a runtime, with its events; made anew after the runtime restarts.
+
+    `tell` hears of each event, by the pod's uid. A runtime deals its events out among those
+    who ask for them, so nobody else may.
+    """
+
+    def __init__(
+        self,
+        socket: pathlib.Path,
+        stubs: pathlib.Path,
+        cgroup: str,
+        tell: Callable[[str], None] = lambda _pod: None,
+    ) -> None:
+        self._api, services = load(stubs)
+        self._tell = tell
         self._channel = grpc.insecure_channel(f"unix:{socket}")
         grpc.channel_ready_future(self._channel).result(TIMEOUT)
         self._runtime = services.RuntimeServiceStub(self._channel)
@@ -162,6 +178,14 @@ class Cri:
         for sandbox in listed.items:
             self.remove_pod(Pod(sandbox.id, None))
 
+    def sandbox(self, uid: str) -> Pod:
+        """The sandbox of the pod with that uid, which a kubelet has made."""
+        request = self._api.ListPodSandboxRequest(
+            filter=self._api.PodSandboxFilter(label_selector={UID: uid})
+        )
+        (found,) = self._runtime.ListPodSandbox(request, timeout=CALL).items
+        return Pod(found.id, None)
+
     def pid(self, container: str) -> int:
         """The container's first process, as the node numbers it."""
         request = self._api.ContainerStatusRequest(container_id=container, verbose=True)
@@ -193,6 +217,7 @@ class Cri:
     def _read_events(self) -> None:
         with contextlib.suppress(grpc.RpcError):  # the runtime was killed, or we closed
             for event in self._stream:
+                self._tell(event.pod_sandbox_status.metadata.uid)
                 if event.container_event_type == self._api.CONTAINER_STOPPED_EVENT:
                     with self._changed:
                         self._exited.add(event.container_id)

@@ -7,6 +7,7 @@ lands in `.cache/e2e` of the checkout.
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import pathlib
 import platform
 import re
@@ -47,7 +48,8 @@ def parts() -> Parts:
     missing = sorted({package for tool, package in INSTALLED.items() if not shutil.which(tool)})
     if missing:
         raise debian.FetchError(f"missing on this machine: apt-get install {' '.join(missing)}")
-    recipe = (PACKAGES, platform.machine(), sys.version_info[:2])
+    generator = importlib.metadata.version("grpcio-tools")  # its code runs with none older
+    recipe = (PACKAGES, platform.machine(), sys.version_info[:2], generator)
     home = debian.cached(CACHE, recipe, _fill)
     return Parts(home / "usr/bin", home / "usr/lib/cni", home / "stubs")
 

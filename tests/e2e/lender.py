@@ -54,6 +54,19 @@ class Lender:
         link.delete()
         self._before = settled(self._host, _dump)
 
+    def boot(self) -> None:
+        """Have every link anew, and nothing lent, as a node's reboot does."""
+        for link in self._links:
+            link.delete()
+        self._attachments.mkdir(parents=True)
+        self.remake(*self._links)
+
+    def remake(self, *links: Link) -> None:
+        """Make links again that are gone, as a boot does: of the same names, else new ones."""
+        for link in links:
+            link.add()
+        self._before = settled(self._host, _dump)
+
     def device(self, link: Link) -> str:
         """The link's name for a container runtime."""
         return f"{KIND}={link.name}"

@@ -26,6 +26,10 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _NUMBERS = itertools.count()
 
 
+class GoneError(AssertionError):
+    """A process is no more."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
     """A running node; `pid` is a process that has all its namespaces but the PID one."""
@@ -107,6 +111,13 @@ class Node:
         finally:
             os.close(pidfd)
 
+    def kill_all(self) -> None:
+        """Kill all processes but the first one."""
+        for entry in self.path("/proc").glob("[0-9]*"):
+            if entry.name != "1":
+                with contextlib.suppress(GoneError, OSError):  # it ended with another one
+                    self.kill(int(entry.name))
+
     def _outside(self, pid: int) -> int:
         """The number out here of the node's process: pidfds are opened by that."""
         wanted = _identity(self.path(f"/proc/{pid}"))
@@ -115,7 +126,7 @@ class Node:
                 namespace, numbers = _identity(entry)
                 if (namespace, numbers[1:]) == wanted:
                     return int(entry.name)
-        raise AssertionError(f"process {pid} has ended already")
+        raise GoneError(f"process {pid} has ended already")
 
 
 def environment() -> Mapping[str, str]:

@@ -38,14 +38,14 @@ def next_steps(pod: PodSpec, seen: Observed) -> list[Start] | NewSandbox:
     here = [c for c in seen.containers if c.sandbox == sandbox.id]
     apps = {container.name for container in pod.containers}
     started = any(c.name in apps for c in here)
-    init = [] if started else _init(pod, here)
+    init = [] if started else _init(pod, here, seen)
     if init is None:
         return []
     sidecars = [c for c in pod.init_containers if c.sidecar] if started else []
     return init or [
         step
         for container in (*sidecars, *pod.containers)
-        if (step := _start(pod, container, here)) is not None
+        if (step := _start(pod, container, here, seen)) is not None
     ]
 
 
@@ -60,7 +60,7 @@ def _renewed(pod: PodSpec, seen: Observed, sandbox: Sandbox | None) -> list[Star
     return NewSandbox(attempt=sandbox.attempt + 1) if wanted else []
 
 
-def _init(pod: PodSpec, here: list[Container]) -> list[Start] | None:
+def _init(pod: PodSpec, here: list[Container], seen: Observed) -> list[Start] | None:
     """The init container that is due; None while one runs or has failed for good."""
     for container in pod.init_containers:
         last = _last(container, here)
@@ -68,18 +68,20 @@ def _init(pod: PodSpec, here: list[Container]) -> list[Start] | None:
             if not container.sidecar:
                 return None
         elif last is None or container.sidecar or _code(last) != 0:
-            step = _start(pod, container, here)
+            step = _start(pod, container, here, seen)
             return [step] if step else None
     return []
 
 
-def _start(pod: PodSpec, container: ContainerSpec, here: list[Container]) -> Start | None:
+def _start(
+    pod: PodSpec, container: ContainerSpec, here: list[Container], seen: Observed
+) -> Start | None:
     last = _last(container, here)
-    if last is None:
-        return Start(container=container, attempt=0)
-    if last.state is State.RUNNING or not _again(pod, container, last):
+    if last is not None and (last.state is State.RUNNING or not _again(pod, container, last)):
         return None
-    return Start(container=container, attempt=last.attempt + 1, instead_of=last)
+    before = _last(container, seen.containers)  # in whatever sandbox: names are never used twice
+    attempt = 0 if before is None else before.attempt + 1
+    return Start(container=container, attempt=attempt, instead_of=before)
 
 
 def _again(pod: PodSpec, container: ContainerSpec, last: Container) -> bool:
