@@ -51,7 +51,8 @@ def _locked(cache: pathlib.Path) -> Iterator[None]:
 class Apt:
     """apt with a state of its own, in a scratch directory; the machine's is only read."""
 
-    def __init__(self, work: pathlib.Path) -> None:
+    def __init__(self, work: pathlib.Path, architecture: str = "") -> None:
+        """Without `architecture`, Debian's name of one, packages are for this machine."""
         self._work = work
         (work / "lists/partial").mkdir(parents=True)
         (work / "archives/partial").mkdir(parents=True)
@@ -71,6 +72,8 @@ class Apt:
             "Acquire::Retries": "3",
             "Debug::NoLocking": "1",  # a user who is not root may fetch
         }
+        if architecture:
+            options |= {"APT::Architecture": architecture, "APT::Architectures": architecture}
         self._apt = ("apt-get", "-qq", *(f"-o{key}={value}" for key, value in options.items()))
         self._run("--error-on=any", "update")  # else it succeeds without a mirror
 

@@ -10,7 +10,7 @@ from tests.e2e import image
 from tests.e2e.node import Node
 
 # Even root may not raise these where CAP_SYS_RESOURCE is missing, and podman tries.
-_LIMITS = ("--ulimit=nofile=1024:4096", "--ulimit=nproc=1024:4096")
+LIMITS = ("--ulimit=nofile=1024:4096", "--ulimit=nproc=1024:4096")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Podman:
     def run_args(self, *options: str, command: tuple[str, ...], network: str = "none") -> list[str]:
         """The arguments of `podman run`; options come before the image."""
         networked = (f"--network={network}",) if network else ()
-        return ["run", self.cgroup, *_LIMITS, *networked, *options, self.image, *command]
+        return ["run", self.cgroup, *LIMITS, *networked, *options, self.image, *command]
 
     def run(
         self, *options: str, command: tuple[str, ...], network: str = "none", check: bool = True

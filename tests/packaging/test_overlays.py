@@ -1,0 +1,151 @@
+"""What kustomize makes of deploy/ is what Kubernetes takes, and differs where it says so."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pathlib
+import re
+import shutil
+
+import pytest
+import yaml
+
+from netdevice_plugin import config
+from netdevice_plugin.operations.http import parse_listen
+from tests.manifests import (
+    BASE,
+    INSTALL,
+    ROOT,
+    VERSIONS,
+    Object,
+    configuration,
+    parse,
+    pod_spec,
+    validate,
+)
+from tests.packaging import kustomize
+
+DEPLOY = ROOT / "deploy"
+OVERLAYS = sorted(path.parent for path in DEPLOY.glob("overlays/*/kustomization.yaml"))
+GUIDE = ROOT / "docs" / "how-to" / "kubernetes.md"
+_KUSTOMIZATION = re.compile(
+    r"^```yaml\n((?:(?!^```).)*?kind: Kustomization.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def by_kind(objects: list[Object]) -> dict[str, Object]:
+    """Every object; there is one of a kind."""
+    found = {one["kind"]: one for one in objects}
+    assert len(found) == len(objects)
+    return found
+
+
+def takes(objects: list[Object]) -> None:
+    """Every version that has the fields; AppArmor's is from 1.30."""
+    first = 1 if "appArmorProfile" in str(objects) else 0
+    for version in VERSIONS[first:]:
+        validate(objects, version)
+
+
+@pytest.fixture(scope="module")
+def base() -> dict[str, Object]:
+    """What the overlays start from."""
+    return by_kind(kustomize.build(BASE))
+
+
+def overlay(name: str) -> dict[str, Object]:
+    """One of ours."""
+    return by_kind(kustomize.build(DEPLOY / "overlays" / name))
+
+
+def agent(objects: dict[str, Object]) -> Object:
+    """The agent's container."""
+    (container,) = pod_spec(list(objects.values()))["containers"]
+    found: Object = container
+    return found
+
+
+def test_the_base_is_install_yaml(base: dict[str, Object]) -> None:
+    assert base == by_kind(parse(INSTALL.read_text()))
+
+
+@pytest.mark.parametrize("directory", OVERLAYS, ids=[path.name for path in OVERLAYS])
+def test_kubernetes_takes_an_overlay(directory: pathlib.Path) -> None:
+    takes(kustomize.build(directory))
+
+
+def test_the_overlays_are_those_that_are_tested() -> None:
+    assert [path.name for path in OVERLAYS] == ["metrics", "prefix", "reclaim"]
+
+
+def test_another_prefix_changes_nothing_but_the_configuration(base: dict[str, Object]) -> None:
+    made = overlay("prefix")
+    settings = config.loads(configuration(list(made.values())).encode(), "config.yaml")
+    assert [pool.kind for pool in settings.pools] == ["example.com/netdevice"]
+    assert made.pop("ConfigMap")["metadata"]["name"] == "netdevice-plugin"
+    assert made == {kind: one for kind, one in base.items() if kind != "ConfigMap"}
+
+
+@pytest.mark.parametrize("host", ["192.0.2.10", "2001:db8::10"])
+def test_metrics_are_where_prometheus_and_the_kubelet_look(host: str) -> None:
+    made = overlay("metrics")
+    container = agent(made)
+    assert {"HOST_IP", "POD_UID"} == {one["name"] for one in container["env"]}
+    (argument,) = (word for word in container["args"] if word.startswith("--listen="))
+    listen = parse_listen(argument.removeprefix("--listen=").replace("$(HOST_IP)", host))
+    assert listen is not None
+    assert listen.host == host
+    probes = [container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")]
+    assert [(probe.get("host"), probe["port"]) for probe in probes] == [(None, listen.port)] * 3
+    service = made["Service"]
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == [listen.port]
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == str(listen.port)
+    labels = made["DaemonSet"]["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+
+
+def test_reclaim_adds_what_it_says_and_nothing_else(base: dict[str, Object]) -> None:
+    made = overlay("reclaim")
+    expected = copy.deepcopy(base)
+    pod_spec(list(expected.values()))["hostPID"] = True
+    container = agent(expected)
+    container["args"].append("--reclaim")
+    container["securityContext"]["appArmorProfile"] = {"type": "Unconfined"}
+    added = ["NET_ADMIN", "SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"]
+    container["securityContext"]["capabilities"]["add"] = added
+    assert made == expected
+
+
+def test_components_can_be_had_together(tmp_path: pathlib.Path) -> None:
+    kustomization = {
+        "resources": [os.path.relpath(BASE, tmp_path)],
+        "components": [
+            os.path.relpath(path, tmp_path) for path in sorted(DEPLOY.glob("components/*"))
+        ],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    objects = kustomize.build(tmp_path)
+    takes(objects)
+    arguments = agent(by_kind(objects))["args"]
+    assert "--reclaim" in arguments
+    assert "--listen=[$(HOST_IP)]:9479" in arguments
+
+
+def documented() -> list[str]:
+    """The kustomizations of the guide."""
+    return _KUSTOMIZATION.findall(GUIDE.read_text())
+
+
+def test_kustomizations_are_documented() -> None:
+    assert documented()
+
+
+@pytest.mark.parametrize("text", documented())
+def test_a_documented_kustomization_works_beside_a_checkout(
+    text: str, tmp_path: pathlib.Path
+) -> None:
+    shutil.copytree(DEPLOY, tmp_path / "netdevice-plugin" / "deploy")
+    shutil.copy(DEPLOY / "overlays/prefix/config.yaml", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(text)
+    takes(kustomize.build(tmp_path))
