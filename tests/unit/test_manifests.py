@@ -71,6 +71,12 @@ def test_a_key_that_kubernetes_does_not_know_is_found(objects: list[Object]) -> 
         validate(objects, VERSIONS[-1])
 
 
+@versions
+def test_kubernetes_takes_the_examples(version: str) -> None:
+    for path in sorted((ROOT / "deploy" / "examples").glob("*.yaml")):
+        validate(parse(path.read_text()), version)
+
+
 def documented() -> list[Any]:
     """Every Kubernetes object of the documents, by page."""
     found = []
