@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -71,7 +72,13 @@ class Endpoint:
         if self.intact():
             with contextlib.suppress(OSError):
                 self._path.unlink()
-        await self._server.stop(GRACE)
+        # In a task of its own: gRPC's stop loses a cancellation that comes as it ends.
+        stopping = asyncio.ensure_future(self._server.stop(GRACE))
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            await stopping
+            raise
 
     def _failure(self, reason: str) -> KubeletError:
         hint = "the agent must be allowed to write there; what is in the way has to go"

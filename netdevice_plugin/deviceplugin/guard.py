@@ -41,33 +41,42 @@ class Guard(grpc.aio.ServerInterceptor):
     traceback for each.
     """
 
+    def __init__(self) -> None:
+        self._guarded: dict[str, _Handler] = {}  # by method, as making one takes its time
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> _Handler:
         """Wrap the method's handler; None, for a method that there is not, is gRPC's to answer."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        make = grpc.unary_unary_rpc_method_handler
-        behaviour = handler.unary_unary
-        if handler.response_streaming:
-            make, behaviour = grpc.unary_stream_rpc_method_handler, handler.unary_stream
-        decode, method = handler.request_deserializer, handler_call_details.method
+        method = handler_call_details.method
+        if method in self._guarded:
+            return self._guarded[method]
+        if handler := await continuation(handler_call_details):
+            self._guarded[method] = handler = _guard(handler, method)
+        return handler
 
-        async def call(data: bytes, context: _Context) -> object:
-            try:
-                return await behaviour(_decode(decode, data, method), context)
-            except NetdevError as error:
-                said = f"{error}; {error.hint}" if error.hint else str(error)
-                return await context.abort(code_of(error), said)
-            except Exception:
-                _log.exception("Call failed", extra={"method": method})
-                said = "netdevice-plugin has a bug: see its log"
-                return await context.abort(grpc.StatusCode.INTERNAL, said)
 
-        return make(call, None, handler.response_serializer)
+def _guard(handler: _Handler, method: str) -> _Handler:
+    make = grpc.unary_unary_rpc_method_handler
+    behaviour = handler.unary_unary
+    if handler.response_streaming:
+        make, behaviour = grpc.unary_stream_rpc_method_handler, handler.unary_stream
+    decode = handler.request_deserializer
+
+    async def call(data: bytes, context: _Context) -> object:
+        try:
+            return await behaviour(_decode(decode, data, method), context)
+        except NetdevError as error:
+            said = f"{error}; {error.hint}" if error.hint else str(error)
+            return await context.abort(code_of(error), said)
+        except Exception:
+            _log.exception("Call failed", extra={"method": method})
+            said = "netdevice-plugin has a bug: see its log"
+            return await context.abort(grpc.StatusCode.INTERNAL, said)
+
+    return make(call, None, handler.response_serializer)
 
 
 def _decode(decode: Callable[[bytes], object], data: bytes, method: str) -> object:

@@ -57,7 +57,7 @@ class Kubelet:
         path = self.directory / f"netdevice-{digest[:16]}.sock"
         if not _fits(path):
             text = f"{self.directory}: a socket's path there has more than {PATH_LIMIT} bytes"
-            raise ConfigError(text, hint="kubeletDir has to be shorter; a symbolic link can be")
+            raise ConfigError(text, hint="kubeletDir has to be shorter")
         return path
 
     def presence(self) -> Mark | None:

@@ -49,6 +49,7 @@ class PoolServer:
         kubelet: Kubelet,
         observer: Observer | None = None,
         limits: Limits = Limits(),
+        backoff: Backoff | None = None,
     ) -> None:
         self._pool = pool
         self._kubelet = kubelet
@@ -57,7 +58,7 @@ class PoolServer:
         self._path = kubelet.path_of(pool.kind)
         self._newest = Newest(pool)
         self._service: Service | None = None
-        self._backoff = Backoff()
+        self._backoff = backoff or Backoff()
         self.registered = False
         self.failure = ""  # of the last attempt, if it failed
 
