@@ -66,6 +66,7 @@ tools() {
         containers
         compilers
         need runc runc
+        need systemd systemd-analyze
         need qemu-user-static qemu-aarch64-static
         ;;
     *) die "no tools for $1" "demo, lint, test or bench" ;;

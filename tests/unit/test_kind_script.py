@@ -1,4 +1,4 @@
-"""hack/kind-cdi.sh with stand-ins for kind, docker and kubectl: every call, and each that can fail."""
+"""hack/kind-cdi.sh with stand-ins for kind, docker and kubectl; each call fails in turn."""
 
 from __future__ import annotations
 

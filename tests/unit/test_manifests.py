@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import click
 import kubernetes_validate
 import pytest
 import yaml
 
 import netdevice_plugin
 from netdevice_plugin import config, pools
-from netdevice_plugin.cli import main
 from netdevice_plugin.model import Interface, Snapshot
 from tests.manifests import (
     BASE,
@@ -26,7 +24,7 @@ from tests.manifests import (
     pod_spec,
     validate,
 )
-from tests.unit.test_docs import PAGES
+from tests.unit.test_docs import PAGES, check
 
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 versions = pytest.mark.parametrize("version", VERSIONS)
@@ -113,15 +111,7 @@ def test_the_image_is_this_version_from_no_registry_in_particular(pod: Object) -
 
 def test_the_arguments_are_those_that_the_program_takes(pod: Object) -> None:
     for container in containers(pod):
-        command: click.Command = main
-        for word in container["args"]:
-            if word.startswith("-"):
-                options = {name for parameter in command.params for name in parameter.opts}
-                assert word.partition("=")[0] in options
-            elif isinstance(command, click.Group):
-                inner = command.get_command(click.Context(command), word)
-                assert inner is not None, word
-                command = inner
+        check(container["args"])
 
 
 def test_nothing_is_granted_that_is_not_needed(pod: Object) -> None:
