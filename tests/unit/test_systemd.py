@@ -1,4 +1,4 @@
-"""The systemd unit, as systemd's own tools read it, and as the program and the documents need it."""
+"""The systemd unit, as systemd reads it, and as the program and the documents need it."""
 
 from __future__ import annotations
 
