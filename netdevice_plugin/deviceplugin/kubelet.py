@@ -27,6 +27,8 @@ BLIND = 1.0  # the same, while the directory cannot be watched
 
 _PLAIN = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
 
+Mark = tuple[int, int, int]  # device, inode, time of its making
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,8 +38,14 @@ class Kubelet:
     `root` is the kubelet's --root-dir. Raises ConfigError if no socket's path fits there.
     """
 
-    def __init__(self, root: Path, route: Registration = Registration.SOCKET) -> None:
+    def __init__(
+        self,
+        root: Path,
+        route: Registration = Registration.SOCKET,
+        watch: Callable[[Path, Callable[[], object]], Watch] = Watch,
+    ) -> None:
         self.route = route
+        self._make_watch = watch
         self.directory = root / DIRECTORIES[route]
         self.socket = self.directory / SOCKET
         self._bell = Bell()
@@ -82,7 +90,9 @@ class Kubelet:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._watch = Watch(self.directory, lambda: loop.call_soon_threadsafe(self._look))
+        self._watch = self._make_watch(
+            self.directory, lambda: loop.call_soon_threadsafe(self._look)
+        )
         self._watch.__enter__()
         self._look()
         return self
@@ -106,9 +116,6 @@ class Kubelet:
                 _log.warning("Looking at the kubelet's directory every second", extra=why)
             self._blind = True
         self._bell.ring()
-
-
-Mark = tuple[int, int, int]
 
 
 def socket_mark(path: Path) -> Mark | None:

@@ -13,6 +13,9 @@ import pytest
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
 from netdevice_plugin.deviceplugin import Kubelet, Limits, PoolServer, Silence
 from netdevice_plugin.deviceplugin.backoff import Backoff
+from netdevice_plugin.deviceplugin.kubelet import socket_mark
+from netdevice_plugin.directory import Watch
+from netdevice_plugin.errors import WatchError
 from netdevice_plugin.model import Pool
 from tests.agent import scripted
 from tests.agent.scripted import ScriptedKubelet, asynchronous, eventually, serving, sockets
@@ -247,6 +250,50 @@ async def test_a_stream_that_the_kubelet_ends_makes_a_new_registration(scene: Sc
         await scene.theirs.noted("stream ended")
         assert await scene.theirs.client(KIND) is not client
         assert scene.heard.failures == []
+
+
+class Deaf(Watch):
+    """A watch for which the kernel has no room."""
+
+    def arm(self) -> None:
+        raise WatchError("cannot watch: No space left on device", hint="raise the limits")
+
+
+@asynchronous
+async def test_a_directory_that_cannot_be_watched_is_looked_at_every_second(
+    short_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(short_path)
+    scene.ours = Kubelet(short_path, watch=Deaf)
+    async with serving(scene.ours, scene.server(backoff=Never())):
+        await asyncio.sleep(0)
+        await scene.theirs.start()
+        await scene.theirs.client(KIND)
+        scene.path.unlink()
+        await scene.theirs.noted("stream ended")
+    (record,) = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert "No space left" in record.__dict__["reason"]
+
+
+def test_a_socket_made_again_is_another_one_though_its_inode_may_be_the_same(
+    short_path: Path,
+) -> None:
+    path = short_path / "a.sock"
+    marks = set()
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+        mark = socket_mark(path)
+        path.chmod(0o600)
+        path.replace(path.with_name("b.sock"))
+        path.with_name("b.sock").replace(path)
+        assert socket_mark(path) == mark is not None
+        marks.add(mark)
+        path.unlink()
+        time.sleep(0.02)  # more than a tick of the kernel's clock for files
+    assert len(marks) == 3
+    path.write_text("not a socket")
+    assert socket_mark(path) is None
 
 
 # ---- a kubelet as it should not be
