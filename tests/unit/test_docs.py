@@ -66,7 +66,7 @@ def test_links_lead_somewhere(page: pathlib.Path) -> None:
 def commands(page: pathlib.Path) -> Iterator[list[str]]:
     """The words of every command line of ours, from the command's name on."""
     for line in code(page):
-        for found in re.finditer(r"(?<![\w.-])netdevice-plugin (?=[a-z-])", line):
+        for found in re.finditer(r"(?<![\w.=-])netdevice-plugin (?=[a-z-])", line):
             yield shlex.split(_END.split(line[found.start() :])[0])[1:]
 
 
