@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
-from tests.fakes.kubelet import RefusedError, Resource
+from tests.fakes.kubelet import RefusedError, Resource, one
 from tests.fakes.kubelet.names import is_extended_resource
-from tests.fakes.plugin import FaultError, device
+from tests.fakes.kubelet.place import Place
+from tests.fakes.kubelet.settings import nothing
+from tests.fakes.plugin import FaultError, Plugin, device
 from tests.fakes.scene import KIND, Scene, scene
 
 
@@ -194,3 +198,64 @@ def test_the_kubelet_makes_its_directories(here: Scene) -> None:
     assert place.plugins.is_dir()
     assert place.registry.is_dir()
     assert place.pod_resources.is_dir()
+
+
+@pytest.mark.parametrize("point", ["dial", "options"])
+def test_a_kubelet_is_killed_at_once_in_the_middle_of_a_registration(
+    here: Scene, point: str
+) -> None:
+    go_on, reached = threading.Event(), threading.Event()
+    with socket.socket(socket.AF_UNIX) as deaf:
+        plugin = here.plugin("eth1") if point == "options" else None
+        path = here.kubelet.place.plugins / "deaf.sock"
+        deaf.bind(str(path))  # nobody listens
+
+        def hang(_method: str) -> None:
+            reached.set()
+            go_on.wait(20)
+
+        here.kubelet.interfere = lambda _point, _name: reached.set()
+        if plugin is not None:
+            here.kubelet.interfere = nothing
+            plugin.before = hang
+        registering = threading.Thread(
+            target=register, args=(plugin or Plugin(path, KIND), here.kubelet.place)
+        )
+        registering.start()
+        assert reached.wait(20)
+        began = time.monotonic()
+        here.kubelet.kill()
+        assert time.monotonic() - began < 5
+        go_on.set()
+        registering.join(20)
+        here.kubelet.start()
+
+
+def register(plugin: Plugin, place: Place) -> None:
+    """Register, which fails."""
+    with pytest.raises(grpc.RpcError):
+        plugin.register(place)
+
+
+def test_a_run_leaves_no_thread_and_no_open_file_behind(here: Scene) -> None:
+    def restarted() -> tuple[int, int]:
+        here.kubelet.kill()
+        found = threading.active_count(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        here.kubelet.start()
+        return found
+
+    def cycle() -> tuple[int, int]:
+        plugin = here.registered("eth1")
+        pod = here.kubelet.run_pod(one("pod", {KIND: 1}))
+        found = restarted()
+        here.kubelet.delete_pod(pod)
+        plugin.close()
+        return found
+
+    for _ in range(2):  # gRPC starts threads of its own as it needs them
+        cycle()
+    first = cycle()
+    for _ in range(4):
+        last = cycle()
+    assert last[0] <= first[0]
+    assert last[1] <= first[1]

@@ -179,12 +179,12 @@ class Cri:
             self.remove_pod(Pod(sandbox.id, None))
 
     def sandbox(self, uid: str) -> Pod:
-        """The sandbox of the pod with that uid, which a kubelet has made."""
+        """The latest sandbox of the pod with that uid, which a kubelet has made."""
         request = self._api.ListPodSandboxRequest(
             filter=self._api.PodSandboxFilter(label_selector={UID: uid})
         )
-        (found,) = self._runtime.ListPodSandbox(request, timeout=CALL).items
-        return Pod(found.id, None)
+        listed = self._runtime.ListPodSandbox(request, timeout=CALL).items
+        return Pod(max(listed, key=lambda entry: entry.created_at).id, None)
 
     def pid(self, container: str) -> int:
         """The container's first process, as the node numbers it."""

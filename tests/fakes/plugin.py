@@ -76,6 +76,7 @@ class Plugin(
         self._lock = threading.Lock()
         self._streams: list[queue.Queue[list[api.Device] | None]] = []
         self._server: grpc.Server | None = None
+        self._threads: ThreadPoolExecutor
 
     def __enter__(self) -> Self:
         self.serve()
@@ -91,7 +92,8 @@ class Plugin(
 
     def serve(self) -> None:
         """Listen."""
-        server = grpc.server(ThreadPoolExecutor(16, thread_name_prefix="plugin"))
+        self._threads = ThreadPoolExecutor(16, thread_name_prefix="plugin")
+        server = grpc.server(self._threads)
         deviceplugin_grpc.add_DevicePluginServicer_to_server(self, server)
         registration_grpc.add_RegistrationServicer_to_server(self, server)
         server.add_insecure_port(f"unix:{self.socket}")
@@ -103,6 +105,7 @@ class Plugin(
         if self._server is not None:
             self.end_lists()
             self._server.stop(0).wait()
+            self._threads.shutdown(wait=False)
             self._server = None
 
     def register(self, place: Place, *, version: str = "v1beta1", resource: str = "") -> None:

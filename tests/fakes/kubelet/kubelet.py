@@ -40,7 +40,7 @@ class Kubelet:
         self.cluster = Cluster(self.changes)
         self._connect = connect
         self._settings = settings or Settings()
-        self._interfere = interfere
+        self.interfere = interfere
         self._life: Life | None = None
         self._calls: list[Call] = []
 
@@ -62,7 +62,7 @@ class Kubelet:
     def start(self, *, pods: bool = True) -> None:
         """Begin a run. Without pods the API server is away until `admit_pods` is called."""
         assert self._life is None, "it runs already"
-        around = Around(self.changes, self.clock, self.cluster, self._settings, self._interfere)
+        around = Around(self.changes, self.clock, self.cluster, self._settings, self._reached)
         self._life = Life(self.place, around, self._connect)
         if pods:
             self.admit_pods()
@@ -89,6 +89,9 @@ class Kubelet:
         """The current run."""
         assert self._life is not None, "it does not run"
         return self._life
+
+    def _reached(self, point: str, resource: str) -> None:
+        self.interfere(point, resource)
 
     def _end(self, *, leave_sockets: bool) -> None:
         life, self._life = self.life, None

@@ -52,8 +52,8 @@ class Life:
         registrar = registration.Registration(place.plugins, registry, interfere)
         lister = podresources.PodResources(self._pods, self.ledger, self.devices, settings)
         self._servers = (
-            registration.serve(place.plugins, place.hidden("r"), registrar),
-            podresources.serve(place.pod_resources, place.hidden("p"), lister),
+            registration.serve(place.plugins, place.root, registrar),
+            podresources.serve(place.pod_resources, place.root, lister),
         )
         self.watcher = Watcher(place.registry, place.seen_from, registry, changes, interfere)
         self.watcher.start()

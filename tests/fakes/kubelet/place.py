@@ -36,8 +36,3 @@ class Place:
     def socket(self) -> pathlib.Path:
         """Where plugins register."""
         return self.plugins / "kubelet.sock"
-
-    def hidden(self, name: str) -> pathlib.Path:
-        """A socket that nobody looks at; the name is short, as such paths may not be long."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        return self.root / f".{name}"

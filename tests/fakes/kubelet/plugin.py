@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import threading
 from collections.abc import Iterable, Iterator
 
 import grpc
 
+from tests.fakes.kubelet.wire import await_ready, channel, deviceplugin_grpc, said
 from tests.fakes.kubelet.wire import deviceplugin as api
-from tests.fakes.kubelet.wire import deviceplugin_grpc, dial, said
 
 PRE_START = 30.0  # seconds; the one call to a plugin that has a deadline
 
@@ -40,18 +41,20 @@ class Client:
 
     def __init__(self, resource: str, socket: pathlib.Path) -> None:
         self.resource = resource
-        self._socket = socket
-        self._channel: grpc.Channel | None = None
-        self._stub: deviceplugin_grpc.DevicePluginStub
+        self._channel = channel(socket, "localhost")
+        self._settled = threading.Event()  # the dial has ended
+        self._dialled = False
+        self._stub = deviceplugin_grpc.DevicePluginStub(self._channel)
 
     def dial(self) -> None:
         """Connect; raises DialError after 10 s."""
-        self._channel = dial(self._socket, "localhost")
-        self._stub = deviceplugin_grpc.DevicePluginStub(self._channel)
+        await_ready(self._channel, self._settled)
+        self._dialled = True
 
     def close(self) -> None:
         """End the connection, and with it the list and every call."""
-        if self._channel is not None:
+        self._settled.set()
+        if self._dialled:
             self._channel.close()
 
     def options(self) -> api.DevicePluginOptions:

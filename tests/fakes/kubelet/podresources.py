@@ -134,12 +134,12 @@ class _Bucket:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "rejected by the rate limit")
 
 
-def serve(directory: pathlib.Path, hidden: pathlib.Path, servicer: PodResources) -> Server:
+def serve(directory: pathlib.Path, aside: pathlib.Path, servicer: PodResources) -> Server:
     """Create the socket, in place of one of an earlier run."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / SOCKET).unlink(missing_ok=True)
     return Server(
         directory / SOCKET,
-        hidden,
+        aside,
         lambda server: podresources_grpc.add_PodResourcesListerServicer_to_server(servicer, server),
     )

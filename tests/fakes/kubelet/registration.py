@@ -60,17 +60,17 @@ def _refuse(context: grpc.ServicerContext, text: str) -> None:
 
 def clean(directory: pathlib.Path) -> None:
     """Make the directory, and remove every socket in it: whoever had one has to register."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     for entry in directory.iterdir():
         if entry.is_socket():
             entry.unlink()
     (directory / "DEPRECATION").write_text("")
 
 
-def serve(directory: pathlib.Path, hidden: pathlib.Path, servicer: Registration) -> Server:
+def serve(directory: pathlib.Path, aside: pathlib.Path, servicer: Registration) -> Server:
     """Create kubelet.sock."""
     return Server(
         directory / SOCKET,
-        hidden,
+        aside,
         lambda server: deviceplugin_grpc.add_RegistrationServicer_to_server(servicer, server),
     )

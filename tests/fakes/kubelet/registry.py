@@ -15,7 +15,7 @@ import threading
 from typing import Protocol
 
 from tests.fakes.kubelet.changes import Changes
-from tests.fakes.kubelet.plugin import Client, Device
+from tests.fakes.kubelet.plugin import Client, Device, PluginError
 
 
 class Handler(Protocol):
@@ -38,19 +38,23 @@ class Registry:
         self._changes = changes
         self._handler = handler
         self._current: dict[str, Client] = {}
-        self._opened: list[Client] = []
+        self._opened: set[Client] = set()
+        self._alive = True
 
     def connect(self, resource: str, socket: pathlib.Path) -> None:
         """Dial a plugin and begin to read its list; raises DialError, PluginError."""
         client = Client(resource, socket)
         with self._changes.lock:
+            if not self._alive:
+                raise PluginError("the kubelet ends")
             self._current[resource] = client
-            self._opened.append(client)
+            self._opened.add(client)
         try:
             client.dial()
             self._handler.connected(client)
         except Exception:
             self._forget(resource)
+            client.close()
             raise
         threading.Thread(
             target=self._run, args=(client,), name=f"list {resource}", daemon=True
@@ -66,6 +70,7 @@ class Registry:
     def close(self) -> None:
         """End every connection, those too that nobody remembers any more."""
         with self._changes.lock:
+            self._alive = False
             self._current.clear()
             opened = tuple(self._opened)
         for client in opened:
@@ -78,4 +83,6 @@ class Registry:
     def _run(self, client: Client) -> None:
         for devices in client.lists():
             self._handler.received(client.resource, devices)
+        with self._changes.lock:
+            self._opened.discard(client)
         self.disconnect(client.resource)

@@ -5,8 +5,10 @@ What a client of grpc-go's does and grpcio would do otherwise is set here.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -31,6 +33,7 @@ __all__ = [
     "registration_grpc",
 ]
 
+_NUMBERS = itertools.count()
 DIAL = 10.0  # seconds
 _LIMIT = 4 << 20  # bytes: grpc-go's default for what is received
 
@@ -39,20 +42,35 @@ class DialError(Exception):
     """Nobody serves at a socket."""
 
 
-def dial(socket: pathlib.Path, authority: str = "") -> grpc.Channel:
-    """Connect, trying again for 10 s; without an authority it is the path, as grpc-go has it."""
+def channel(socket: pathlib.Path, authority: str = "") -> grpc.Channel:
+    """A way to a socket; without an authority it is the path, as grpc-go has it."""
     options = (
         ("grpc.use_local_subchannel_pool", 1),  # nothing is known of an earlier connection
         ("grpc.default_authority", authority or quote(str(socket), safe="")),
         ("grpc.max_receive_message_length", _LIMIT),
     )
-    channel = grpc.insecure_channel(f"unix:{socket}", options)
-    try:
-        grpc.channel_ready_future(channel).result(DIAL)
-    except grpc.FutureTimeoutError:
-        channel.close()
-        raise DialError(f"cannot dial {socket}: context deadline exceeded") from None
-    return channel
+    return grpc.insecure_channel(f"unix:{socket}", options)
+
+
+def await_ready(way: grpc.Channel, settled: threading.Event) -> None:
+    """Return when it is connected, which is tried again and again for 10 s, or raise.
+
+    Somebody else may give up by setting the event. The channel must then be left alone, not
+    closed: grpcio has a thread that looks at it for a moment longer.
+    """
+    ready = grpc.channel_ready_future(way)
+    ready.add_done_callback(lambda _ready: settled.set())
+    settled.wait(DIAL)
+    if not ready.done():
+        ready.cancel()
+        raise DialError("cannot dial the plugin: context deadline exceeded")
+
+
+def dial(socket: pathlib.Path, authority: str = "") -> grpc.Channel:
+    """A connection to a socket, or DialError."""
+    way = channel(socket, authority)
+    await_ready(way, threading.Event())
+    return way
 
 
 def said(error: Exception) -> str:
@@ -66,24 +84,26 @@ def said(error: Exception) -> str:
 class Server:
     """A gRPC server whose socket can stay behind when it ends, as after SIGKILL.
 
-    grpcio unlinks the path that it has bound. So it binds another one, and what clients
-    see is a hard link to it, which appears at once and only goes when we say so.
+    grpcio unlinks the path that it has bound. So it binds one in `aside` that nobody looks
+    at, and what clients see is a hard link to it, which only goes when we say so.
     """
 
     def __init__(
-        self, path: pathlib.Path, hidden: pathlib.Path, add: Callable[[grpc.Server], None]
+        self, path: pathlib.Path, aside: pathlib.Path, add: Callable[[grpc.Server], None]
     ) -> None:
         self._path = path
-        self._hidden = hidden
-        self._server = grpc.server(ThreadPoolExecutor(64, thread_name_prefix=path.name))
+        hidden = aside / f".{next(_NUMBERS)}"  # short, as such paths may not be long
+        self._threads = ThreadPoolExecutor(64, thread_name_prefix=path.name)
+        self._server = grpc.server(self._threads)
         add(self._server)
         self._server.add_insecure_port(f"unix:{hidden}")
         self._server.start()
         os.link(hidden, path)
+        hidden.unlink()
 
     def close(self, *, leave_socket: bool) -> None:
         """End all calls and connections."""
         self._server.stop(0).wait()
-        self._hidden.unlink(missing_ok=True)
+        self._threads.shutdown(wait=False)
         if not leave_socket:
             self._path.unlink(missing_ok=True)
