@@ -26,6 +26,7 @@ main.commands_at = {
     "cdi": "netdevice_plugin.cli.cdi:cdi",
     "status": "netdevice_plugin.cli.status:status",
     "reclaim": "netdevice_plugin.cli.reclaim:reclaim",
+    "doctor": "netdevice_plugin.cli.doctor:doctor",
     "mover": "netdevice_plugin.cli.mover:mover",
     "config": "netdevice_plugin.cli.config:config",
 }

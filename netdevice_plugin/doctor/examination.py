@@ -1,0 +1,126 @@
+"""All checks, in the order in which one leads to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from cdi.errors import Error
+from netdevice_plugin import config as configuration
+from netdevice_plugin.config import Config, InvalidConfigError
+from netdevice_plugin.doctor import (
+    cdidirs,
+    containerd,
+    crio,
+    engines,
+    installed,
+    kernel,
+    kubelet,
+    mounts,
+    node,
+)
+from netdevice_plugin.doctor.finding import Finding, fail, ok
+from netdevice_plugin.doctor.host import Host, reason
+from netdevice_plugin.doctor.mounts import Mount
+from netdevice_plugin.doctor.node import Look
+from netdevice_plugin.doctor.programs import Programs
+from netdevice_plugin.doctor.runtime import Needs, Runtime
+from netdevice_plugin.errors import ConfigError, NetdevError
+from netdevice_plugin.model import Injection
+
+
+def read_config(path: Path | None) -> tuple[Config, list[Finding]]:
+    """Read the configuration file, if one is given; the defaults stand for one that is wrong."""
+    if path is None:
+        return Config(), []
+    try:
+        found = configuration.load(path)
+    except InvalidConfigError as error:
+        findings = [fail("config/file", "", text, error.hint) for text in error.problems]
+    except ConfigError as error:
+        findings = [fail("config/file", "", str(error), "give another --config, or none")]
+    else:
+        pools = ", ".join(pool.kind for pool in found.pools) or "no pool"
+        return found, [ok("config/file", str(path), f"is valid; {pools}")]
+    return Config(), findings
+
+
+def examine(host: Host, config: Config, look: Look, *, given: bool) -> Iterator[Finding]:
+    """Look at everything. `given` is whether the configuration is somebody's, and no default.
+
+    What cannot be read at all is a finding as well: only a bug raises.
+    """
+    programs = Programs(host)
+    yield from _guarded("kernel", lambda: kernel.check(kernel.read(host)))
+    met = None
+    findings: list[Finding] = []
+    try:
+        met = kubelet.read(host, programs, config)
+    except OSError as error:
+        findings.append(_unreadable("kubelet", error))
+    needs = Needs(
+        kubelet=met is not None,
+        endpoint=met.endpoint if met else "",
+        cdi_dir=str(config.cdi_dir),
+        native=any(pool.injection is Injection.NATIVE for pool in config.pools),
+    )
+    runtimes: list[Runtime] = []
+    yield from _guarded("runtime", lambda: _runtimes(host, programs, needs, runtimes))
+    yield from findings
+    yield from _guarded("kubelet", lambda: kubelet.check(met, config, given=given))
+    table = _mounts(host)
+    yield from _guarded("cdi", lambda: _cdi(host, config, runtimes, table))
+    yield from _guarded("node", lambda: _node(host, config, look, kubelet=met is not None))
+
+
+def _guarded(theme: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Make a finding of what stops a theme as a whole."""
+    try:
+        yield from check()
+    except (OSError, NetdevError, Error) as error:
+        yield _unreadable(theme, error)
+
+
+def _unreadable(theme: str, error: Exception) -> Finding:
+    text = reason(error) if isinstance(error, OSError) else str(error)
+    return fail(f"{theme}/unreadable", theme, f"cannot be looked at: {text}", "be root")
+
+
+def _mounts(host: Host) -> tuple[Mount, ...]:
+    try:
+        return mounts.parse(host.mountinfo())
+    except OSError:
+        return ()
+
+
+def _runtimes(
+    host: Host, programs: Programs, needs: Needs, found: list[Runtime]
+) -> Iterator[Finding]:
+    """Judge all runtimes, and note them for those who want to know what they read."""
+    results = [containerd.check(one, needs) for one in containerd.read(host, programs)]
+    if one := crio.read(host, programs):
+        results.append(crio.check(one, needs))
+    results += [engines.check(engine, needs) for engine in engines.read(host, programs)]
+    for summary, findings in results:
+        found.append(summary)
+        yield from findings
+    yield from engines.check_low_level(engines.read_low_level(programs), needs)
+    if not any(summary.works for summary in found):
+        names = ", ".join(summary.name for summary in found)
+        text = f"none of those found would do ({names})" if names else "none was found"
+        remedy = "containerd 2, CRI-O 1.28, podman 4.1, docker 28.2 or nerdctl 2.1, or later"
+        yield fail("runtime/none", "container runtimes", text, remedy)
+
+
+def _cdi(
+    host: Host, config: Config, runtimes: list[Runtime], table: tuple[Mount, ...]
+) -> Iterator[Finding]:
+    facts = cdidirs.read(host, config, runtimes, table)
+    yield from cdidirs.check(facts, config, runtimes)
+    for one in installed.read_movers(host, config, facts.files, table):
+        yield from installed.check_mover(one)
+    yield from installed.check_run_dir(installed.read_run_dir(host, config, facts.files, table))
+
+
+def _node(host: Host, config: Config, look: Look, *, kubelet: bool) -> Iterator[Finding]:
+    yield from node.check(node.read(host, config, look), config, kubelet=kubelet)
