@@ -60,10 +60,17 @@ class Client:
     info: registration.PluginInfo | None = None
     lists: list[dict[str, str]] = dataclasses.field(default_factory=list)
     ended: bool = False
+    reader: asyncio.Task[None] | None = None
 
     @property
     def plugin(self) -> rpc.DevicePluginStub:
         return rpc.DevicePluginStub(self.channel)
+
+    async def hang_up(self) -> None:
+        """End the stream and the connection."""
+        if self.reader not in (None, asyncio.current_task()):
+            self.reader.cancel()
+        await self.channel.close()
 
     async def allocate(self, *names: str) -> api.ContainerAllocateResponse:
         """Ask as the kubelet does: one container, and no deadline."""
@@ -148,7 +155,7 @@ class ScriptedKubelet(rpc.RegistrationServicer):
             await self._server.stop(None)
         self._server = None
         for client in self.every:
-            await client.channel.close()
+            await client.hang_up()
         await asyncio.gather(*self._streams, return_exceptions=True)
         self.clients.clear()
         if stale:
@@ -181,9 +188,9 @@ class ScriptedKubelet(rpc.RegistrationServicer):
     def follow(self, resource: str, client: Client) -> None:
         """Make the client the resource's, whoever had it before, and read its list."""
         self.clients[resource] = client
-        task = asyncio.create_task(self._follow(resource, client))
-        self._streams.add(task)
-        task.add_done_callback(self._streams.discard)
+        client.reader = asyncio.create_task(self._follow(resource, client))
+        self._streams.add(client.reader)
+        client.reader.add_done_callback(self._streams.discard)
 
     async def _follow(self, resource: str, client: Client) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
@@ -193,7 +200,7 @@ class ScriptedKubelet(rpc.RegistrationServicer):
         client.ended = True
         self.note("stream ended")
         if current := self.clients.pop(resource, None):
-            await current.channel.close()
+            await current.hang_up()
 
     # ---- the other route: sockets that it finds
 
@@ -210,9 +217,11 @@ class ScriptedKubelet(rpc.RegistrationServicer):
         return client
 
     async def notify(self, client: Client, error: str = "") -> None:
-        """Say what became of the registration."""
+        """Say what became of the registration; a refused plugin may hang up before it answers."""
         status = registration.RegistrationStatus(plugin_registered=not error, error=error)
-        await watcher.RegistrationStub(client.channel).NotifyRegistrationStatus(status, timeout=5)
+        call = watcher.RegistrationStub(client.channel).NotifyRegistrationStatus(status, timeout=5)
+        answer: object = (await asyncio.gather(call, return_exceptions=True))[0]
+        assert error or isinstance(answer, registration.RegistrationStatusResponse), answer
 
     async def take(self, path: Path) -> Client:
         """Find a plugin, follow its list, and tell it so."""

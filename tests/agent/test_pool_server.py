@@ -157,7 +157,7 @@ async def test_every_stream_is_told_and_the_end_of_one_that_looks_on_is_harmless
         for call in calls:
             assert [one.ID for one in (await call.read()).devices] == ["eth2"]
         calls[0].cancel()
-        await onlookers[1].channel.close()
+        await onlookers[1].hang_up()
         scene.server.publish([listed("eth3")])
         await scene.kubelet.until(lambda: client.lists[-1] == {"eth3": "Healthy"})
         assert [one.ID for one in (await calls[2].read()).devices] == ["eth3"]
@@ -318,7 +318,7 @@ async def test_clients_that_vanish_in_the_middle_harm_nobody(
             stream = other.plugin.ListAndWatch(api.Empty())
             calls = [asyncio.ensure_future(other.allocate(f"eth{n}")) for n in range(5)]
             await asyncio.sleep(0)
-            await other.channel.close()
+            await other.hang_up()
             stream.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
             scene.server.publish(many[1:])

@@ -246,7 +246,7 @@ async def test_a_stream_that_the_kubelet_ends_makes_a_new_registration(scene: Sc
     server = scene.server()
     async with serving(scene.ours, server):
         client = await scene.theirs.client(KIND)
-        await client.channel.close()
+        await client.hang_up()
         await scene.theirs.noted("stream ended")
         assert await scene.theirs.client(KIND) is not client
         assert scene.heard.failures == []
@@ -522,7 +522,7 @@ async def test_no_moment_is_a_wrong_one_to_be_cancelled(scene: Scene) -> None:
     async with scene.ours:
         for moment in range(30):
             task = asyncio.create_task(scene.server().run())
-            await (await scene.theirs.client(KIND)).channel.close()
+            await (await scene.theirs.client(KIND)).hang_up()
             await asyncio.sleep(moment / 5000)
             task.cancel()
             await asyncio.wait([task], timeout=1)

@@ -139,7 +139,7 @@ def test_a_stream_that_breaks_makes_a_new_socket(scene: Scene, told: bool) -> No
             if told:
                 await scene.kubelet.notify(client)
             await scene.kubelet.client(KIND)
-            await client.channel.close()
+            await client.hang_up()
             await scene.appeared(mark)
             await scene.kubelet.take(scene.path)
             await scene.kubelet.stop()
