@@ -16,7 +16,7 @@ import netdevice_plugin
 from tests.packaging import elf
 from tests.packaging.conftest import MOVER, ROOT
 
-BASE = {"click", "pyyaml", "rich", "watchdog"}
+BASE = {"click", "grpcio", "prometheus-client", "protobuf", "pyyaml", "rich", "watchdog"}
 LIMIT = 100 * 1024  # bytes of the mover, from the issue
 
 
@@ -42,7 +42,7 @@ def test_the_wheel_has_the_two_packages_and_nothing_else(wheel: pathlib.Path) ->
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert {name.split("/")[0] for name in names} == {"cdi", "netdevice_plugin"}
-    others = {name for name in names if not name.endswith((".py", "/py.typed", ".json"))}
+    others = {name for name in names if not name.endswith((".py", ".pyi", "/py.typed", ".json"))}
     assert others == {MOVER}
     assert {"cdi/py.typed", "netdevice_plugin/py.typed", "netdevice_plugin/model.py"} <= set(names)
 
