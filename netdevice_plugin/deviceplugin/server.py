@@ -114,7 +114,7 @@ class PoolServer:
         """Return when the kubelet is another one, or cannot find us any more."""
         await self._kubelet.until(lambda: self._is_displaced(endpoint, met))
         same = self._kubelet.presence() == met
-        reason = "the socket was removed" if same else "there is a new kubelet.sock"
+        reason = "the socket was removed" if same else "there is another kubelet"
         _log.info("Registering again", extra=self._about(reason=reason))
 
     def _is_displaced(self, endpoint: Endpoint, met: Mark | None) -> bool:

@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
@@ -322,6 +323,27 @@ async def test_a_refusal_is_told_and_tried_again(scene: Scene) -> None:
         assert not server.registered
         scene.theirs.script = scripted.accept
         await scene.theirs.client(KIND)
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.value[0]])
+def test_no_code_that_a_kubelet_can_answer_with_ends_the_attempts(
+    scene: Scene, code: grpc.StatusCode
+) -> None:
+    @asynchronous
+    async def answered() -> None:
+        async def answer(
+            kubelet: ScriptedKubelet, request: api.RegisterRequest, context: scripted.Context
+        ) -> None:
+            await context.abort(code, "no")
+
+        scene.theirs.script = answer
+        await scene.theirs.start()
+        server = scene.server()
+        async with serving(scene.ours, server):
+            await scene.theirs.noted("register", 2)
+            assert f"{code.name}: no" in server.failure
+
+    answered()
 
 
 @asynchronous
