@@ -125,15 +125,24 @@ def load(run_dir: Path) -> tuple[tuple[Attachment, ...], tuple[AttachmentError, 
     found: list[Attachment] = []
     problems: list[AttachmentError] = []
     try:
-        for path in _device_files(run_dir / "attachments"):
+        for path in device_files(run_dir / "attachments"):
             try:
                 with contextlib.suppress(FileNotFoundError):
-                    found.append(parse(_read(path), path))
+                    found.append(read(path))
             except AttachmentError as error:
                 problems.append(error)
     except AttachmentError as error:
         problems.append(error)
     return tuple(found), tuple(problems)
+
+
+def read(path: Path) -> Attachment:
+    """Read one record; raises AttachmentError, and FileNotFoundError if there is none."""
+    try:
+        return parse(_read(path), path)
+    except AttachmentError as error:
+        error.device = path.name
+        raise
 
 
 def errors(run_dir: Path) -> tuple[Failure, ...]:
@@ -143,7 +152,7 @@ def errors(run_dir: Path) -> tuple[Failure, ...]:
     `<unix seconds> <line>` is passed on as the message: it is for people.
     """
     failures = []
-    for path in _device_files(run_dir / "errors"):
+    for path in device_files(run_dir / "errors"):
         with contextlib.suppress(FileNotFoundError):
             text = _read(path).decode("utf-8", "replace").strip()
             when, _, message = text.partition(" ")
@@ -367,7 +376,7 @@ def _unescape(value: bytes) -> str:
     return plain.decode("utf-8", "surrogateescape")
 
 
-def _device_files(directory: Path) -> Iterator[Path]:
+def device_files(directory: Path) -> Iterator[Path]:
     """List the files named after devices; what has another name is half-written, or not ours."""
     try:
         paths = sorted(directory.iterdir())

@@ -64,13 +64,17 @@ class InvalidConfigError(ConfigError):
 
 def load(path: Path) -> Config:
     """Read a configuration file; raises ConfigError if it cannot be read or is not valid."""
+    return loads(read(path), str(path))
+
+
+def read(path: Path) -> bytes:
+    """Read a file, but no more than shows that it is too large; raises ConfigError."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_SIZE + 1)
+            return file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
         raise ConfigError(f"cannot read {str(path)!r}: {reason}") from error
-    return loads(data, str(path))
 
 
 def loads(data: bytes, source: str) -> Config:

@@ -30,7 +30,12 @@ class InventoryError(NetdevError):
 
 
 class AttachmentError(NetdevError):
-    """An attachment file cannot be read, or says something impossible."""
+    """An attachment file cannot be read, or says something impossible.
+
+    `device` is the one whose file it is, empty for the directory.
+    """
+
+    device = ""
 
 
 class MoverError(NetdevError):

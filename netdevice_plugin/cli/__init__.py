@@ -22,6 +22,7 @@ def main() -> None:
 
 
 main.commands_at = {
+    "run": "netdevice_plugin.cli.run:run",
     "devices": "netdevice_plugin.cli.devices:devices",
     "cdi": "netdevice_plugin.cli.cdi:cdi",
     "status": "netdevice_plugin.cli.status:status",

@@ -1,0 +1,1 @@
+"""The node agent, `netdevice-plugin run`: it wires what is below it, and decides nothing."""

@@ -1,0 +1,81 @@
+"""A device plugin server for each resource that is listed, begun and ended as they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from netdevice_plugin.deviceplugin import Kubelet, Observer, PoolServer
+from netdevice_plugin.errors import NetdevError
+from netdevice_plugin.model import Frontend, Listed
+from netdevice_plugin.offering import Listing
+
+_log = logging.getLogger(__name__)
+
+
+class Servers:
+    """The servers of all resources, in a running event loop, until `close`."""
+
+    def __init__(self, kubelet: Kubelet, observer: Observer) -> None:
+        self._kubelet = kubelet
+        self._observer = observer
+        self._running: dict[str, tuple[PoolServer, asyncio.Task[None]]] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+
+    def publish(
+        self, listings: Mapping[str, Listing], lists: Mapping[str, Sequence[Listed]]
+    ) -> None:
+        """Serve these resources, each with its list, and no other."""
+        wanted = {kind for kind, listing in listings.items() if _is_served(listing)}
+        for kind in self._running.keys() - wanted:
+            _, task = self._running.pop(kind)
+            task.cancel()
+            self._ending[kind] = task
+            _log.info("Resource is no longer served", extra={"resource": kind})
+        for kind in sorted(wanted):
+            if kind not in self._running:
+                self._begin(kind, listings[kind])
+            self._running[kind][0].publish(lists[kind])
+
+    def unregistered(self) -> list[str]:
+        """Name the resources that the kubelet does not know of."""
+        return sorted(kind for kind, (server, _) in self._running.items() if not server.registered)
+
+    async def close(self) -> None:
+        """End them all: the streams, then the sockets."""
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        self._running.clear()
+        await asyncio.gather(*tasks, *self._ending.values(), return_exceptions=True)
+
+    def _begin(self, kind: str, listing: Listing) -> None:
+        server = PoolServer(listing.pool, self._kubelet, self._observer)
+        task = asyncio.create_task(self._run(server, kind, self._ending.pop(kind, None)), name=kind)
+        task.add_done_callback(_report(kind))
+        self._running[kind] = server, task
+
+    async def _run(self, server: PoolServer, kind: str, before: asyncio.Task[None] | None) -> None:
+        if before:
+            await asyncio.wait([before])  # it has the same socket
+        try:
+            await server.run()
+        finally:
+            self._ending.pop(kind, None)
+
+
+def _is_served(listing: Listing) -> bool:
+    """A pool of the other front end is served only for what it still has in pods."""
+    return bool(listing.devices) or listing.pool.frontend is not Frontend.DRA
+
+
+def _report(kind: str) -> Callable[[asyncio.Task[None]], None]:
+    def report(task: asyncio.Task[None]) -> None:
+        if task.cancelled() or not (error := task.exception()):
+            return
+        trace = None if isinstance(error, NetdevError) else error
+        why = {"resource": kind, "reason": str(error)}
+        _log.error("Resource cannot be served", extra=why, exc_info=trace)
+
+    return report

@@ -1,0 +1,89 @@
+"""`netdevice-plugin run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from netdevice_plugin.cli.options import given_run_dir, host_path, offer_options
+
+
+@click.command()
+@offer_options
+@click.option(
+    "--kubelet-dir",
+    metavar="DIR",
+    callback=host_path,
+    help="The kubelet's --root-dir.  [default: the configuration's kubeletDir]",
+)
+@click.option("--no-kubelet", is_flag=True, help="Only keep the CDI files true.")
+@click.option(
+    "--reclaim/--no-reclaim", help="Bring links of dead containers home; needs privileges."
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT|none",
+    default="127.0.0.1:9479",
+    show_default=True,
+    help="Where to serve /metrics, /healthz and /readyz.",
+)
+@click.option("--log-format", type=click.Choice(("text", "json")), default="text")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+@click.option(
+    "--instance",
+    metavar="ID",
+    help="What tells this agent from the next one on the node.  [default: random]",
+)
+@click.option(
+    "--host-proc",
+    metavar="DIR",
+    default="/proc",
+    callback=host_path,
+    show_default=True,
+    help="Where the host's /proc is seen.",
+)
+def run(  # noqa: PLR0913 - an argument for each option
+    interfaces: tuple[str, ...],
+    config_file: Path | None,
+    *,
+    kubelet_dir: Path | None,
+    no_kubelet: bool,
+    reclaim: bool,
+    listen: str,
+    log_format: str,
+    verbose: bool,
+    instance: str | None,
+    host_proc: Path,
+) -> None:
+    """Serve the node: offer its links to the kubelet, and keep the CDI files true.
+
+    Takes --interfaces or --config, and follows the file. Ends at SIGTERM; what it
+    has lent stays lent.
+    """
+    if bool(interfaces) == bool(config_file):
+        raise click.UsageError("One of --interfaces and --config must be given.")
+    import logging  # noqa: PLC0415 - not for --help
+
+    from netdevice_plugin.operations import logs  # noqa: PLC0415
+    from netdevice_plugin.operations.http import parse_listen  # noqa: PLC0415
+
+    where = parse_listen(listen)
+    logs.setup(logging.DEBUG if verbose else logging.INFO, log_format)
+    import asyncio  # noqa: PLC0415
+
+    from netdevice_plugin.agent import agent  # noqa: PLC0415 - after the logs: gRPC reads that
+    from netdevice_plugin.agent.settings import Settings  # noqa: PLC0415
+
+    settings = Settings(
+        config_file=config_file,
+        interfaces=interfaces,
+        run_dir=given_run_dir(),
+        kubelet_dir=kubelet_dir,
+        kubelet=not no_kubelet,
+        reclaim=reclaim,
+        listen=where,
+        host_proc=host_proc,
+        **({"instance": instance} if instance else {}),
+    )
+    asyncio.run(agent.run(settings))

@@ -1,0 +1,278 @@
+"""What each resource lists: the pools' devices, and those that pods still have. Pure.
+
+A device in use stays with the resource that gave it out, whatever the configuration
+says by now, or capacity would fall below use and the device could be given to a second
+pod by its new pool. A device that is not offered any more is listed as unhealthy until
+it is sure that no pod has it: the kubelet may have given it out a moment ago.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+
+from netdevice_plugin import pools
+from netdevice_plugin.attachments import Attachment, Phase
+from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.model import (
+    Device,
+    Frontend,
+    Injection,
+    Interface,
+    Listed,
+    Pool,
+    Snapshot,
+    device_name,
+    interface_name,
+)
+from netdevice_plugin.pools import Assignment
+
+HOMECOMING = 1.0  # seconds in which the link of a record that is gone must show up
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class InUse:
+    """What pods have by resource, as of the `serial`th time that the kubelet was asked.
+
+    `known` says whether there was an answer at all. Without a kubelet nothing is in
+    use, and `serial` counts nothing.
+    """
+
+    devices: Mapping[str, frozenset[str]] = dataclasses.field(
+        default_factory=dict
+    )  # by kind: names of devices
+    serial: int = 0
+    known: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The devices of one resource, by name; `retired` if no pool offers them any more."""
+
+    pool: Pool
+    devices: tuple[Listed, ...] = ()
+    retired: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Offering:
+    """All resources by kind, and what has to be asked or looked at again."""
+
+    listings: Mapping[str, Listing] = dataclasses.field(default_factory=dict)
+    # Since which answer it has been asked whether a pod has the device: its serial.
+    doubtful: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    # Until when (monotonic seconds) the link of a record that is gone may be on its way.
+    homecoming: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def deadline(self) -> float | None:
+        """When it has to be made again even if nothing happens."""
+        return min(self.homecoming.values(), default=None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """All that an offering is made from, as it is now."""
+
+    snapshot: Snapshot  # with lent links: lent.merge
+    attachments: tuple[Attachment, ...] = ()
+    broken: tuple[AttachmentError, ...] = ()  # records that cannot be read
+    pools: tuple[Pool, ...] = ()
+    in_use: InUse = InUse()
+    # Lent devices whose container is no pod's, and that reason, by device.
+    orphaned: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    now: float = 0.0  # monotonic seconds
+
+
+def offer(present: Present, before: Offering) -> Offering:
+    """Say what each resource lists now, given what it listed before.
+
+    A resource that a pool stands for is always there, if with no device; a retired one
+    as long as a pod has something of it.
+    """
+    return _Maker(present, before).make()
+
+
+def remember(known: Mapping[str, Iterable[str]], pools: Iterable[Pool]) -> Offering:
+    """Make the offering that an earlier process left: the names in its CDI files, by kind.
+
+    What becomes of them is for the first real one to say; each is doubtful until then.
+    """
+    configured = {pool.kind: pool for pool in pools}
+    listings = {}
+    for kind, names in known.items():
+        pool = configured.get(kind) or retired_pool(kind)
+        devices = tuple(Listed(device=_absent(name, pool)) for name in sorted(set(names)))
+        listings[kind] = Listing(pool=pool, devices=devices, retired=kind not in configured)
+    return Offering(listings=listings)
+
+
+def retired_pool(kind: str) -> Pool:
+    """Make the pool that stands for a resource which the configuration does not have."""
+    prefix, _, name = kind.rpartition("/")
+    return Pool(name=name, prefix=prefix)
+
+
+def _absent(name: str, pool: Pool) -> Device:
+    """Describe a device of which nothing but its name is known."""
+    try:
+        link = interface_name(name)
+    except ValueError:  # a name that we never give
+        link = name
+    return Device(name=name, pool=pool.name, interface=Interface(ifindex=0, name=link))
+
+
+class _Maker:
+    """The steps of `offer`, with what they look up."""
+
+    def __init__(self, present: Present, before: Offering) -> None:
+        self.present = present
+        self.before = before
+        self.assignment: Assignment = pools.assign(present.snapshot, present.pools)
+        self.offered = {device.name: device for device in self.assignment.devices}
+        self.configured = {pool.kind: pool for pool in present.pools}
+        self.kinds = {pool.name: pool.kind for pool in present.pools}
+        self.records = {one.device: one for one in present.attachments}
+        self.broken = {error.device: error for error in present.broken if error.device}
+        self.listed = {
+            one.device.name: (kind, one)
+            for kind, listing in before.listings.items()
+            for one in listing.devices
+        }
+        self.used = {name: kind for kind, names in present.in_use.devices.items() for name in names}
+        self.doubtful: dict[str, int] = {}
+        self.homecoming: dict[str, float] = {}
+
+    def make(self) -> Offering:
+        found: dict[str, dict[str, Listed]] = {kind: {} for kind in self.configured}
+        for name, device in self.offered.items():
+            kind = self._kind(name, self.kinds[device.pool])
+            if kind:
+                found.setdefault(kind, {})[name] = self._listed(name, kind, device)
+        for name in (*self.listed, *self.used):
+            if name not in self.offered and (kind := self._kept(name)):
+                found.setdefault(kind, {})[name] = self._unoffered(name, kind)
+        return Offering(
+            listings={kind: self._listing(kind, devices) for kind, devices in found.items()},
+            doubtful=self.doubtful,
+            homecoming=self.homecoming,
+            problems=self.assignment.problems,
+        )
+
+    def _listing(self, kind: str, devices: dict[str, Listed]) -> Listing:
+        pool = self.configured.get(kind)
+        ordered = tuple(devices[name] for name in sorted(devices))
+        made = Listing(pool=pool or retired_pool(kind), devices=ordered, retired=pool is None)
+        last = self.before.listings.get(kind)
+        return last if last == made else made
+
+    def _kind(self, name: str, wanted: str) -> str:
+        """Say which resource lists a device that a pool offers; empty is none yet.
+
+        The one that lent it, as long as that is so or may be so.
+        """
+        if using := self.used.get(name):
+            return using
+        target = "" if self._is_dra(wanted) else wanted
+        kind = self.listed[name][0] if name in self.listed else target
+        if kind == target or not (name in self.records or self._in_doubt(name)):
+            return target
+        return kind
+
+    def _is_dra(self, kind: str) -> bool:
+        pool = self.configured.get(kind)
+        return pool is not None and pool.frontend is Frontend.DRA
+
+    def _kept(self, name: str) -> str:
+        """Say which resource still lists a device that no pool offers; empty is none."""
+        if using := self.used.get(name):
+            return using
+        kind, last = self.listed[name]
+        if name in self.records or name in self.broken:
+            return kind
+        if last.device.lent and self._comes_home(name):
+            return kind
+        return kind if self._in_doubt(name) else ""
+
+    def _comes_home(self, name: str) -> bool:
+        """Whether the link of a record that is gone is yet to be seen on the host."""
+        until = self.before.homecoming.get(name, self.present.now + HOMECOMING)
+        if until <= self.present.now:
+            return False
+        self.homecoming[name] = until
+        return True
+
+    def _in_doubt(self, name: str) -> bool:
+        """Whether the kubelet has not been asked yet, since it was not to give it out any more."""
+        in_use = self.present.in_use
+        since = self.before.doubtful.get(name, in_use.serial)
+        if in_use.known and in_use.serial > since:
+            return False
+        self.doubtful[name] = since
+        return True
+
+    def _listed(self, name: str, kind: str, device: Device) -> Listed:
+        pool = self.configured.get(kind) or retired_pool(kind)
+        if device.pool != pool.name:
+            device = dataclasses.replace(device, pool=pool.name)
+        return self._same(name, Listed(device=device, fault=self._fault(device, pool)))
+
+    def _fault(self, device: Device, pool: Pool) -> str:
+        if device.name in self.doubtful:
+            return f"it moves to the pool {self.offered[device.name].pool}"
+        if error := self.broken.get(device.name):
+            return str(error)
+        if record := self.records.get(device.name):
+            return _trouble(record) or self.present.orphaned.get(device.name, "")
+        if pool.require_carrier and not device.interface.carrier:
+            return "it has no carrier"
+        return ""
+
+    def _unoffered(self, name: str, kind: str) -> Listed:
+        """List a device that no pool offers, as it was, and say why no pod may have it."""
+        pool = self.configured.get(kind) or retired_pool(kind)
+        here = self._refused.get(name)
+        last = self.listed.get(name)
+        device = last[1].device if last else _absent(name, pool)
+        if name in self.homecoming and last:
+            return last[1]
+        if here:
+            device = Device(name=name, pool=pool.name, interface=here, lent=here.lent)
+        elif device.pool != pool.name or device.lent:
+            device = dataclasses.replace(device, pool=pool.name, lent=False)
+        return self._same(name, Listed(device=device, fault=self._why(name, here, pool)))
+
+    @functools.cached_property
+    def _refused(self) -> dict[str, Interface]:
+        """The links that no pool offers, by the name that their device would have."""
+        found = [refusal.interface for refusal in self.assignment.refusals]
+        return {device_name(interface.name): interface for interface in found}
+
+    def _why(self, name: str, here: Interface | None, pool: Pool) -> str:
+        if error := self.broken.get(name):
+            return str(error)
+        if record := self.records.get(name):
+            return _trouble(record) or self.present.orphaned.get(name, "")
+        if here is None:
+            # Without a mover there is no record: a link that the runtime moved is just away.
+            return "" if pool.injection is Injection.NATIVE else "its link is gone"
+        protection = self.present.snapshot.protection_of(here)
+        if protection and protection.hard:
+            return f"it {protection.reason}"
+        # A change of the configuration takes nothing from a pod that has it.
+        return "" if name in self.used else "no pool selects it any more"
+
+    def _same(self, name: str, made: Listed) -> Listed:
+        """Return what was listed before if it is equal: others recognise it by that."""
+        last = self.listed.get(name)
+        return last[1] if last and last[1] == made else made
+
+
+def _trouble(record: Attachment) -> str:
+    if record.phase is Phase.LOST:
+        return f"it is lost: {record.error or 'its link is nowhere to be found'}"
+    if record.phase is Phase.STRANDED:
+        return f"it is home, but not as it was: {record.error}"
+    return ""

@@ -1,0 +1,292 @@
+"""What each resource lists, and when a device leaves one. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netdevice_plugin import offering
+from netdevice_plugin.attachments import Attachment, HostLink, Phase
+from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.model import (
+    Device,
+    Frontend,
+    Injection,
+    Interface,
+    Listed,
+    Pool,
+    Protection,
+    Selector,
+    Snapshot,
+)
+from netdevice_plugin.offering import InUse, Offering, Present, offer, remember
+
+NET = Pool(name="net", selectors=(Selector(if_names=("eth*",)),))
+FAST = Pool(name="fast", selectors=(Selector(if_names=("eth*",)),))
+KIND, OTHER = NET.kind, FAST.kind
+
+
+def link(name: str, ifindex: int = 7, *, carrier: bool = True, away: bool = False) -> Interface:
+    return Interface(ifindex=ifindex, name=name, carrier=carrier, lent=away)
+
+
+def lent(name: str) -> Interface:
+    return link(name, away=True)
+
+
+def record(name: str, phase: Phase = Phase.ATTACHED, error: str = "") -> Attachment:
+    return Attachment(device=name, phase=phase, link=HostLink(name=name, ifindex=7), error=error)
+
+
+def used(serial: int = 1, *, known: bool = True, **by_pool: str) -> InUse:
+    devices = {f"networking.k8s.io/{pool}": frozenset({name}) for pool, name in by_pool.items()}
+    return InUse(devices=devices, serial=serial, known=known)
+
+
+def present(*links: Interface, pools: tuple[Pool, ...] = (NET,), **more: Any) -> Present:
+    return Present(snapshot=Snapshot(interfaces=links), pools=pools, **more)
+
+
+def faults(found: Offering, kind: str = KIND) -> dict[str, str]:
+    listing = found.listings.get(kind)
+    return {one.device.name: one.fault for one in listing.devices} if listing else {}
+
+
+def start(*links: Interface, **more: Any) -> Offering:
+    return offer(present(*links, **more), Offering())
+
+
+def test_a_pool_without_a_device_is_listed_empty() -> None:
+    found = start()
+    assert found.listings[KIND] == offering.Listing(pool=NET)
+
+
+def test_a_device_is_listed_by_its_pool() -> None:
+    assert faults(start(link("eth0"))) == {"eth0": ""}
+
+
+def test_nothing_new_makes_the_same_objects() -> None:
+    first = start(link("eth0"), link("eth1", 8))
+    second = offer(present(link("eth0"), link("eth1", 8)), first)
+    assert second.listings[KIND] is first.listings[KIND]
+
+
+def test_a_link_that_is_gone_is_unhealthy_until_the_kubelet_says_that_no_pod_has_it() -> None:
+    before = start(link("eth0"), in_use=used(1))
+    gone = offer(present(in_use=used(1)), before)
+    assert faults(gone) == {"eth0": "its link is gone"}
+    still = offer(present(in_use=used(1)), gone)
+    assert faults(still) == {"eth0": "its link is gone"}
+    assert faults(offer(present(in_use=used(2)), still)) == {}
+
+
+def test_a_link_that_is_gone_stays_unhealthy_while_a_pod_has_it() -> None:
+    found = start(link("eth0"), in_use=used(1))
+    for serial in range(1, 4):
+        found = offer(present(in_use=used(serial, net="eth0")), found)
+        assert faults(found) == {"eth0": "its link is gone"}
+    found = offer(present(in_use=used(4)), found)
+    assert faults(offer(present(in_use=used(5)), found)) == {}
+
+
+def test_a_kubelet_that_does_not_answer_takes_nothing_off_the_list() -> None:
+    found = start(link("eth0"))
+    for serial in range(1, 4):
+        found = offer(present(in_use=used(serial, known=False)), found)
+    assert faults(found) == {"eth0": "its link is gone"}
+
+
+def test_a_link_that_is_back_is_healthy_at_once() -> None:
+    gone = offer(present(), start(link("eth0")))
+    found = offer(present(link("eth0", 9)), gone)
+    assert faults(found) == {"eth0": ""}
+    assert not found.doubtful
+
+
+def test_a_device_of_a_pod_is_listed_even_if_nobody_has_seen_its_link() -> None:
+    found = start(in_use=used(1, net="eth3"))
+    (listed,) = found.listings[KIND].devices
+    assert (listed.device.interface.name, listed.device.interface.ifindex) == ("eth3", 0)
+    assert listed.fault == "its link is gone"
+
+
+def test_a_lent_link_is_healthy() -> None:
+    found = start(lent("eth0"), attachments=(record("eth0"),), in_use=used(1, net="eth0"))
+    assert faults(found) == {"eth0": ""}
+
+
+@pytest.mark.parametrize(
+    ("phase", "fault"),
+    [
+        (Phase.LOST, "it is lost: no such device"),
+        (Phase.STRANDED, "it is home, but not as it was: no such device"),
+        (Phase.ATTACHING, ""),
+        (Phase.RETURNING, ""),
+    ],
+)
+def test_a_link_in_trouble_is_unhealthy(phase: Phase, fault: str) -> None:
+    trouble = record("eth0", phase, "no such device")
+    assert faults(start(lent("eth0"), attachments=(trouble,))) == {"eth0": fault}
+
+
+def test_a_link_of_a_container_that_is_no_pods_is_unhealthy() -> None:
+    orphaned = {"eth0": "held by container x"}
+    found = start(lent("eth0"), attachments=(record("eth0"),), orphaned=orphaned)
+    assert faults(found) == {"eth0": "held by container x"}
+
+
+def test_a_broken_record_makes_its_device_unhealthy_and_keeps_it() -> None:
+    error = AttachmentError("eth0: cut short")
+    error.device = "eth0"
+    found = start(link("eth0"))
+    for serial in range(1, 4):
+        found = offer(present(broken=(error,), in_use=used(serial)), found)
+        assert faults(found) == {"eth0": "eth0: cut short"}
+
+
+def test_carrier_counts_only_where_the_pool_asks_for_it() -> None:
+    down = link("eth0", carrier=False)
+    picky = dataclasses.replace(NET, require_carrier=True)
+    assert faults(start(down)) == {"eth0": ""}
+    assert faults(start(down, pools=(picky,))) == {"eth0": "it has no carrier"}
+    away = start(
+        dataclasses.replace(down, lent=True), attachments=(record("eth0"),), pools=(picky,)
+    )
+    assert faults(away) == {"eth0": ""}
+
+
+def test_a_link_that_becomes_an_uplink_is_unhealthy_and_then_gone() -> None:
+    before = start(link("eth0"), in_use=used(1))
+    uplink = Snapshot(
+        interfaces=(link("eth0"),),
+        protected=(Protection(ifindex=7, reason="carries a default route"),),
+    )
+    now = Present(snapshot=uplink, pools=(NET,), in_use=used(1))
+    found = offer(now, before)
+    assert faults(found) == {"eth0": "it carries a default route"}
+    assert faults(offer(dataclasses.replace(now, in_use=used(2)), found)) == {}
+
+
+def test_a_link_on_its_way_home_is_as_it_was_for_a_moment() -> None:
+    away = start(lent("eth0"), attachments=(record("eth0"),))
+    found = offer(present(now=10.0), away)
+    assert faults(found) == {"eth0": ""}
+    assert found.deadline == 10.0 + offering.HOMECOMING
+    assert faults(offer(present(link("eth0"), now=10.1), found)) == {"eth0": ""}
+    assert faults(offer(present(now=11.0), found)) == {"eth0": "its link is gone"}
+
+
+def test_a_free_device_moves_to_another_pool_once_it_is_sure_that_no_pod_has_it() -> None:
+    before = start(link("eth0"), in_use=used(1))
+    both = (FAST, NET)
+    moving = offer(present(link("eth0"), pools=both, in_use=used(1)), before)
+    assert faults(moving) == {"eth0": "it moves to the pool fast"}
+    assert faults(moving, OTHER) == {}
+    moved = offer(present(link("eth0"), pools=both, in_use=used(2)), moving)
+    assert faults(moved) == {}
+    assert faults(moved, OTHER) == {"eth0": ""}
+
+
+def test_a_device_in_use_stays_with_its_resource_when_the_pools_change() -> None:
+    found = start(lent("eth0"), attachments=(record("eth0"),), in_use=used(1, net="eth0"))
+    now = present(
+        lent("eth0"), pools=(FAST,), attachments=(record("eth0"),), in_use=used(2, net="eth0")
+    )
+    found = offer(now, found)
+    assert found.listings[KIND].retired
+    assert faults(found) == {"eth0": ""}
+    assert faults(found, OTHER) == {}
+    found = offer(present(link("eth0"), pools=(FAST,), in_use=used(3)), found)
+    found = offer(present(link("eth0"), pools=(FAST,), in_use=used(4)), found)
+    assert KIND not in found.listings
+    assert faults(found, OTHER) == {"eth0": ""}
+
+
+def test_a_device_in_use_that_no_pool_selects_any_more_stays_healthy() -> None:
+    before = start(lent("eth0"), attachments=(record("eth0"),))
+    now = present(lent("eth0"), pools=(), attachments=(record("eth0"),), in_use=used(2, net="eth0"))
+    assert faults(offer(now, before)) == {"eth0": ""}
+
+
+def test_a_pool_of_the_other_front_end_drains() -> None:
+    dra = dataclasses.replace(NET, frontend=Frontend.DRA)
+    before = start(lent("eth0"), link("eth1", 8), attachments=(record("eth0"),))
+    now = present(
+        lent("eth0"),
+        link("eth1", 8),
+        pools=(dra,),
+        attachments=(record("eth0"),),
+        in_use=used(1, net="eth0"),
+    )
+    found = offer(now, before)
+    assert faults(found) == {"eth0": "", "eth1": "it moves to the pool net"}
+    found = offer(dataclasses.replace(now, in_use=used(2, net="eth0")), found)
+    assert faults(found) == {"eth0": ""}
+    assert start(link("eth0"), pools=(dra,)).listings[KIND].devices == ()
+
+
+def test_a_link_that_the_runtime_moved_is_healthy_as_long_as_a_pod_has_it() -> None:
+    native = dataclasses.replace(NET, injection=Injection.NATIVE)
+    found = start(link("eth0"), pools=(native,), in_use=used(1))
+    found = offer(present(pools=(native,), in_use=used(2, net="eth0")), found)
+    assert faults(found) == {"eth0": ""}
+    found = offer(present(pools=(native,), in_use=used(3)), found)
+    assert faults(offer(present(pools=(native,), in_use=used(4)), found)) == {}
+
+
+def test_what_an_earlier_process_listed_is_where_it_was() -> None:
+    before = remember({OTHER: ["eth0", "net-mv2gqma"]}, (NET,))
+    now = present(lent("eth0"), attachments=(record("eth0"),))
+    found = offer(now, before)
+    assert faults(found, OTHER) == {"eth0": "", "net-mv2gqma": "its link is gone"}
+    assert found.listings[OTHER].retired
+
+
+def test_a_name_that_was_never_given_is_remembered_all_the_same() -> None:
+    (listed,) = remember({KIND: ["net-0"]}, (NET,)).listings[KIND].devices
+    assert listed == Listed(
+        device=Device(name="net-0", pool="net", interface=Interface(ifindex=0, name="net-0"))
+    )
+
+
+NAMES = st.sampled_from(["eth0", "eth1", "eth2"])
+WORLDS = st.builds(
+    lambda here, away, serial, use, by, pools: (here - away, away, serial, use, by, pools),
+    st.frozensets(NAMES),
+    st.frozensets(NAMES),
+    st.integers(0, 3),
+    st.frozensets(NAMES),
+    st.sampled_from(["net", "fast", "old"]),
+    st.sampled_from([(), (NET,), (FAST,), (NET, FAST), (FAST, NET)]),
+)
+
+
+@given(st.lists(WORLDS, min_size=1, max_size=6))
+def test_no_device_is_listed_twice_and_none_in_use_is_missing(worlds: list) -> None:  # type: ignore[type-arg]
+    found = Offering()
+    for turn, (here, away, serial, use, by, pools) in enumerate(worlds):
+        kind = f"networking.k8s.io/{by}"
+        in_use = InUse(devices={kind: use}, serial=turn + serial, known=serial > 0)
+        links = [link(name, 10 + int(name[3])) for name in here]
+        links += [dataclasses.replace(lent(name), ifindex=20 + int(name[3])) for name in away]
+        now = present(
+            *sorted(links, key=lambda one: one.ifindex),
+            pools=pools,
+            attachments=tuple(record(name) for name in sorted(away)),
+            in_use=in_use,
+            now=float(turn),
+        )
+        found = offer(now, found)
+        names = [one.device.name for each in found.listings.values() for one in each.devices]
+        assert len(names) == len(set(names))
+        assert use <= set(faults(found, kind))
+        healthy = {
+            name for each in found.listings for name, why in faults(found, each).items() if not why
+        }
+        assert healthy <= here | away | set(found.homecoming)
+        for each, listing in found.listings.items():
+            assert all(one.device.pool == listing.pool.name for one in listing.devices), each
