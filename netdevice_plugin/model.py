@@ -109,7 +109,7 @@ class Interface:
     flags: int = 0  # IFF_*
     immovable: bool = False  # the kernel never lets it out of its network namespace
     operstate: str = "unknown"  # up, down, dormant, lowerlayerdown, unknown, ...
-    carrier: bool = False
+    carrier: bool = False  # IFF_LOWER_UP, which a link that is down never has
     alias: str = ""
     port: str = ""  # IFLA_PHYS_PORT_NAME: p0 is a switchdev uplink, pf0vf1 a representor
     addresses: tuple[Address, ...] = ()
@@ -165,6 +165,9 @@ class Snapshot:
 
     interfaces: tuple[Interface, ...] = ()
     protected: tuple[Protection, ...] = ()
+    # Two with the same number, but 0, agree on what is under links that are not in them:
+    # the kernel has told of no change to any hardware in between.
+    reading: int = dataclasses.field(default=0, compare=False)
 
     def named(self, name: str) -> Interface | None:
         """The interface with that name or altname, as `ip link show dev` would find it."""

@@ -6,20 +6,26 @@ this package writes, and importing it is cheap: asyncio comes with the stream al
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from netdevice_plugin.inventory.source import SYSFS, snapshot
+from netdevice_plugin.inventory.source import SYSFS, Reader, snapshot
 from netdevice_plugin.model import Snapshot
 
 __all__ = ["snapshot", "stream"]
 
 
-def stream(*, sysfs: Path = SYSFS, node_addresses: Sequence[str] = ()) -> AsyncIterator[Snapshot]:
+def stream(
+    *,
+    sysfs: Path = SYSFS,
+    node_addresses: Sequence[str] = (),
+    on_overrun: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Snapshot]:
     """Yield a snapshot now, and another each time that one differs from the last.
 
-    `live.stream` tells the rest, and takes more arguments.
+    `on_overrun` is called when the kernel told more than we could hear, so that all
+    is read anew. `live.stream` tells the rest, and takes more arguments.
     """
     from netdevice_plugin.inventory import live  # noqa: PLC0415 - asyncio costs 40 ms
 
-    return live.stream(sysfs=sysfs, node_addresses=node_addresses)
+    return live.stream(kernel=Reader(sysfs, node_addresses), on_overrun=on_overrun)

@@ -8,18 +8,45 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.errors import InventoryError
-from netdevice_plugin.inventory import decode
+from netdevice_plugin.inventory import decode, routes
 from netdevice_plugin.inventory.source import SYSFS
 from netdevice_plugin.inventory.sysfs import Sysfs, name_pfs
 from netdevice_plugin.model import Address, Interface, Protection, Route, Snapshot
 
 _IFF_RUNNING = 0x40
 _IFF_LOWER_UP = 0x10000
+
+
+class _Memory:
+    """What the last merge rebuilt. It saves work, and changes no result."""
+
+    def __init__(self) -> None:
+        self._place = (0, SYSFS)  # the snapshot's reading, and where
+        self._links: dict[str, tuple[Attachment, Interface]] = {}  # by device
+
+    def recall(self, reading: int, sysfs: Path, attachment: Attachment) -> Interface | None:
+        """The link of a record that is as it was; not one whose lifetimes have run on."""
+        record, link = self._links.get(attachment.device, (None, None))
+        if not reading or (reading, sysfs) != self._place or record != attachment or link is None:
+            return None
+        lasting = all(one.valid is None and one.preferred is None for one in link.addresses)
+        return link if lasting else None
+
+    def keep(
+        self, reading: int, sysfs: Path, links: Iterable[tuple[Attachment, Interface]]
+    ) -> None:
+        """Remember these, and only these."""
+        self._place = reading, sysfs
+        self._links = {attachment.device: (attachment, link) for attachment, link in links}
+
+
+_memory = _Memory()
 
 
 def merge(
@@ -35,16 +62,27 @@ def merge(
     twice: its record replaces it, whatever its phase, until the mover removes that.
     A newcomer that took the name of a lent link is protected, because it would be
     the same device. `now` is CLOCK_BOOTTIME in seconds: address lifetimes run on.
+    What is as it was in the last call is the very same object.
     """
     if not attachments:
         return snapshot
     now = time.clock_gettime(time.CLOCK_BOOTTIME) if now is None else now
-    reading = Sysfs(sysfs)
-    lent = [rebuild(attachment, reading, now) for attachment in attachments]
-    here = [one for one in snapshot.interfaces if not _recorded(one, attachments)]
-    merged = sorted((*here, *lent), key=lambda one: (one.ifindex, one.lent))
-    protected = _protected(snapshot, here, {one.name for one in lent})
-    return Snapshot(interfaces=name_pfs(tuple(merged)), protected=protected)
+    reading, devices = snapshot.reading, Sysfs(sysfs)
+    lent = (
+        (_memory.recall(reading, sysfs, one) or rebuild(one, devices, now), one)
+        for one in attachments
+    )
+    index = _Index(attachments)
+    here = ((one, None) for one in snapshot.interfaces if not index.has(one))
+    both = sorted((*here, *lent), key=_rank)
+    merged = name_pfs(tuple(one for one, _ in both))
+    pairs = zip(merged, both, strict=True)
+    _memory.keep(reading, sysfs, ((record, one) for one, (_, record) in pairs if record))
+    return Snapshot(interfaces=merged, protected=_protected(snapshot, merged), reading=reading)
+
+
+def _rank(one: tuple[Interface, Attachment | None]) -> tuple[int, bool]:
+    return one[0].ifindex, one[0].lent
 
 
 def rebuild(attachment: Attachment, sysfs: Sysfs, now: float) -> Interface:
@@ -106,7 +144,7 @@ def _addresses(bodies: Iterable[bytes], elapsed: int) -> tuple[Address, ...]:
             continue
         if decoded:
             found.append(_aged(decoded[1], elapsed))
-    return tuple(found)
+    return decode.ordered(found)
 
 
 def _aged(address: Address, elapsed: int) -> Address:
@@ -121,19 +159,40 @@ def _aged(address: Address, elapsed: int) -> Address:
 def _routes(attachment: Attachment) -> tuple[Route, ...]:
     found: list[Route] = []
     try:
-        nexthops = decode.nexthops(attachment.nexthops)
+        nexthops = routes.nexthops(attachment.nexthops)
     except InventoryError:
         nexthops = {}
     for body in attachment.routes:
         try:
-            found.extend(decode.routes([body], nexthops).get(attachment.link.ifindex, ()))
+            found.extend(routes.by_link([body], nexthops).get(attachment.link.ifindex, ()))
         except InventoryError:
             continue
-    return tuple(found)
+    return routes.ordered(found)
 
 
-def _recorded(interface: Interface, attachments: Iterable[Attachment]) -> bool:
-    return any(_is_link_of(interface, attachment) for attachment in attachments)
+class _Index:
+    """The records that a link on the host may be of, found without a look at each."""
+
+    def __init__(self, attachments: Iterable[Attachment]) -> None:
+        self._candidates: defaultdict[str | int, list[Attachment]] = defaultdict(list)
+        for one in attachments:
+            link = one.link
+            marks: set[str | int | None] = {
+                link.name,
+                one.pod_name,
+                link.ifindex,
+                one.pod_ifindex,
+                link.permanent_mac,
+            }
+            for mark in marks:
+                if mark:
+                    self._candidates[mark].append(one)
+
+    def has(self, interface: Interface) -> bool:
+        """Whether a link on the host is that of a record."""
+        marks = (interface.name, interface.ifindex, interface.permanent_mac)
+        found = (self._candidates.get(mark, ()) for mark in marks if mark in self._candidates)
+        return any(_is_link_of(interface, one) for several in found for one in several)
 
 
 def _is_link_of(interface: Interface, attachment: Attachment) -> bool:
@@ -156,16 +215,15 @@ def _is_link_of(interface: Interface, attachment: Attachment) -> bool:
     return named and numbered
 
 
-def _protected(
-    snapshot: Snapshot, here: Iterable[Interface], lent: Iterable[str]
-) -> tuple[Protection, ...]:
+def _protected(snapshot: Snapshot, merged: Sequence[Interface]) -> tuple[Protection, ...]:
     """Keep the protections of links that are still shown, and add namesakes of lent ones."""
-    found = []
-    for interface in here:
-        protection = snapshot.protection(interface.ifindex)
-        if interface.name in lent and not (protection and protection.hard):
-            reason = f"has the name of {interface.name}, which is in a pod"
-            protection = Protection(ifindex=interface.ifindex, reason=reason)
-        if protection:
-            found.append(protection)
-    return tuple(found)
+    lent = {one.name for one in merged if one.lent}
+    here = {one.ifindex for one in merged if not one.lent}
+    found = {one.ifindex: one for one in snapshot.protected if one.ifindex in here}
+    for one in merged:
+        if one.name in lent and not one.lent:
+            known = found.get(one.ifindex)
+            if known is None or not known.hard:
+                reason = f"has the name of {one.name}, which is in a pod"
+                found[one.ifindex] = Protection(ifindex=one.ifindex, reason=reason)
+    return tuple(found[ifindex] for ifindex in sorted(found))

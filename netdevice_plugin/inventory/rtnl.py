@@ -6,9 +6,11 @@ needs no capability.
 
 from __future__ import annotations
 
+import array
 import errno
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
@@ -25,6 +27,8 @@ EVENT = 64 * 1024  # the same for a change that it tells
 
 _NETLINK_KOBJECT_UEVENT = 15
 _UEVENT_GROUP = 1  # the kernel's; 2 is udev's
+_SO_ATTACH_FILTER = 26
+_SO_RCVBUFFORCE = 33
 _SOL_NETLINK = 270
 _ADD_MEMBERSHIP = 1
 _EXT_ACK = 11
@@ -88,17 +92,24 @@ def _try_option(sock: socket.socket, option: int) -> None:
 
 
 def subscribe(
-    groups: Collection[int], *, optional: Collection[int] = (), receive_buffer: int | None = None
+    groups: Collection[int],
+    *,
+    optional: Collection[int] = (),
+    receive_buffer: int | None = None,
+    sieve: bytes = b"",
 ) -> socket.socket:
     """Open a non-blocking socket that hears of changes, in this thread's network namespace.
 
     `optional` groups are those that an older kernel may lack. `receive_buffer` is
-    in bytes; the kernel caps it at net.core.rmem_max.
+    in bytes; without CAP_NET_ADMIN the kernel caps it at net.core.rmem_max. `sieve`
+    is a classic BPF program, which keeps out what is not worth waking up for.
     """
     sock = _open()
     try:
         if receive_buffer is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            _enlarge(sock, receive_buffer)
+        if sieve:
+            _attach(sock, sieve)
         sock.bind((0, 0))  # at address 0 the kernel takes us for itself, and does not tell us
         for group in groups:
             sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
@@ -109,6 +120,19 @@ def subscribe(
         sock.close()
         raise InventoryError(f"cannot listen to the kernel: {error.strerror}") from error
     return sock
+
+
+def _enlarge(sock: socket.socket, size: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def _attach(sock: socket.socket, program: bytes) -> None:
+    code = array.array("B", program)
+    address, length = code.buffer_info()
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", length // 8, address))
 
 
 def _join(sock: socket.socket, group: int) -> None:
@@ -167,6 +191,32 @@ def dump(
         f"cannot list {query.what}: they changed during each of {len(pauses)} attempts",
         hint="something makes and removes links without a pause; `ip monitor` shows what",
     )
+
+
+def ask(queries: Sequence[Query], *, connect: Callable[[], Socket] = connect) -> list[bytes]:
+    """Ask for one thing after the other; those that the kernel does not have are left out.
+
+    Raises InventoryError when it refuses.
+    """
+    if not queries:
+        return []
+    with connect() as sock:
+        found = (_answer(sock, query) for query in queries)
+        return [body for body in found if body is not None]
+
+
+def _answer(sock: Socket, query: Query) -> bytes | None:
+    try:
+        sock.send(wire.request(query.message, 0, query.body))
+        data, _, _, _ = sock.recvmsg(BUFFER)
+    except OSError as error:
+        raise InventoryError(f"cannot list {query.what}: {error.strerror}") from error
+    for message in wire.messages(data):
+        if message.type != wire.NLMSG_ERROR:
+            return message.body
+        if wire.error(message)[0] != errno.ENODEV:
+            _check(message, query.what)
+    return None
 
 
 def _collect(sock: Socket, what: str, keep: Callable[[bytes], bool] | None) -> list[bytes] | None:

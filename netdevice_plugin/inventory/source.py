@@ -1,4 +1,4 @@
-"""One snapshot of this thread's network namespace, from netlink and sysfs.
+"""What the kernel lists of this thread's network namespace, from netlink and sysfs.
 
 Lists are asked for one after the other, so that a link may be newer than the
 addresses beside it. Whoever needs to know what came of it listens (`live`).
@@ -6,16 +6,16 @@ addresses beside it. Whoever needs to know what came of it listens (`live`).
 
 from __future__ import annotations
 
-import socket
+import dataclasses
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from netdevice_plugin.inventory import decode, rtnl, uplinks, wire
-from netdevice_plugin.inventory.decode import Nexthop
+from netdevice_plugin.inventory import decode, routes, rtnl, wire
+from netdevice_plugin.inventory.mirror import Found, Listing, Mirror, Wants
 from netdevice_plugin.inventory.rtnl import Query
-from netdevice_plugin.inventory.sysfs import Sysfs, name_pfs
-from netdevice_plugin.model import Address, Interface, Route, Snapshot
+from netdevice_plugin.inventory.sysfs import Sysfs
+from netdevice_plugin.model import Snapshot
 
 SYSFS = Path("/sys")
 
@@ -26,6 +26,8 @@ RTM_GETNEXTHOP = 106
 
 _IFLA_EXT_MASK = 29
 _RTEXT_FILTER_SKIP_STATS = 8  # counters are a third of a link's message
+_MASK = wire.attribute(_IFLA_EXT_MASK, struct.pack("=I", _RTEXT_FILTER_SKIP_STATS))
+_FEW = 100  # links that are asked for one by one; a list of thousands takes as long
 
 
 def snapshot(*, sysfs: Path = SYSFS, node_addresses: Sequence[str] = ()) -> Snapshot:
@@ -35,44 +37,71 @@ def snapshot(*, sysfs: Path = SYSFS, node_addresses: Sequence[str] = ()) -> Snap
     InventoryError if the kernel cannot be read, ConfigError for a node address
     that is none.
     """
-    interfaces = _interfaces(Sysfs(sysfs))
-    protected = uplinks.protect(interfaces, node_addresses)
-    return Snapshot(interfaces=interfaces, protected=protected)
+    reader = Reader(sysfs, node_addresses)
+    mirror = reader.mirror()
+    while any(wants := mirror.wants()):
+        mirror.accept(wants, reader.find(wants))
+    return mirror.snapshot()
 
 
-def _interfaces(sysfs: Sysfs) -> tuple[Interface, ...]:
-    bodies = _links()
-    addresses, routes = _addresses(), _routes()
-    links = (decode.link(body, addresses, routes) for body in bodies)
-    found = sorted((sysfs.describe(link) for link in links), key=lambda one: one.ifindex)
-    return name_pfs(tuple(found))
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reader:
+    """Asks the kernel; that may take as long as others keep it busy."""
+
+    sysfs: Path = SYSFS
+    node_addresses: Sequence[str] = ()
+
+    def mirror(self) -> Mirror:
+        """List all. It still wants what is under the links."""
+        links = rtnl.dump(Query("links", RTM_GETLINK, _which(0)))
+        return Mirror(Listing(links, _addresses(), *_routes()), self.node_addresses)
+
+    def find(self, wants: Wants) -> Found:
+        """Read what a mirror wants."""
+        reading = Sysfs(self.sysfs)
+        devices = [reading.describe(link) for link in wants.devices]
+        links = _some(wants.links)
+        if not wants.routes:
+            return Found(links, devices)
+        # Routes vanish with a link after that has been told, but before this is answered: it
+        # takes the lock that is held meanwhile.
+        rtnl.ask([Query("loopback", RTM_GETLINK, _which(1))])
+        return Found(links, devices, _routes())
 
 
-def _links() -> list[bytes]:
-    mask = struct.pack("=I", _RTEXT_FILTER_SKIP_STATS)
-    body = bytes(16) + wire.attribute(_IFLA_EXT_MASK, mask)  # struct ifinfomsg: all of them
-    return rtnl.dump(Query("links", RTM_GETLINK, body))
+def _which(ifindex: int) -> bytes:
+    """Ask for that link, or for all."""
+    return struct.pack("=4xi8x", ifindex) + _MASK  # struct ifinfomsg
 
 
-def _addresses() -> dict[int, tuple[Address, ...]]:
+def _some(ifindexes: Sequence[int]) -> list[bytes]:
+    """Read those links that are there."""
+    if len(ifindexes) <= _FEW:
+        return rtnl.ask([Query(f"link {i}", RTM_GETLINK, _which(i)) for i in ifindexes])
+    wanted = frozenset(ifindexes)
+    query = Query("links", RTM_GETLINK, _which(0))
+    return rtnl.dump(query, keep=lambda body: decode.subject(body)[1] in wanted)
+
+
+def _addresses() -> list[bytes]:
     """Read all addresses, each family by itself: a change in one interrupts no other's list."""
-    return decode.addresses(
+    return [
         body
-        for family in (socket.AF_INET, socket.AF_INET6)
+        for family in wire.FAMILIES
         for body in dump_family(Query("addresses", RTM_GETADDR, struct.pack("=B7x", family)))
-    )
+    ]
 
 
-def _routes() -> dict[int, tuple[Route, ...]]:
-    """Read the routes of every table that matter; nexthop objects only where one needs them."""
-    bodies = [*_family_routes(socket.AF_INET), *_family_routes(socket.AF_INET6)]
-    indirect = any(decode.by_nexthop_id(body) for body in bodies)
-    return decode.routes(bodies, _nexthops() if indirect else {})
+def _routes() -> tuple[list[bytes], list[bytes]]:
+    """Read the routes of every table that matter, and nexthop objects if one goes by them."""
+    bodies = [body for family in wire.FAMILIES for body in _family_routes(family)]
+    indirect = any(routes.by_nexthop_id(body) for body in bodies)
+    return bodies, _nexthops() if indirect else []
 
 
 def _family_routes(family: int) -> list[bytes]:
-    header = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, decode.RTN_UNICAST, 0)
-    return dump_family(Query("routes", RTM_GETROUTE, header), decode.matters)
+    header = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, routes.RTN_UNICAST, 0)
+    return dump_family(Query("routes", RTM_GETROUTE, header), routes.matters)
 
 
 def dump_family(query: Query, keep: Callable[[bytes], bool] = bool) -> list[bytes]:
@@ -85,6 +114,5 @@ def dump_family(query: Query, keep: Callable[[bytes], bool] = bool) -> list[byte
     return rtnl.dump(query, keep=lambda body: keep(body) and body[0] == family)
 
 
-def _nexthops() -> dict[int, Nexthop]:
-    query = Query("nexthops", RTM_GETNEXTHOP, bytes(8))  # struct nhmsg
-    return decode.nexthops(rtnl.dump(query))
+def _nexthops() -> list[bytes]:
+    return rtnl.dump(Query("nexthops", RTM_GETNEXTHOP, bytes(8)))  # struct nhmsg

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import socket
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.model import Interface, Protection
@@ -18,7 +19,8 @@ from netdevice_plugin.model import Interface, Protection
 # Kinds that refuse to leave their network namespace; from 6.15 on the kernel says so itself.
 _IMMOVABLE = frozenset(("bridge", "bond", "team", "vrf", "batadv", "hsr"))
 
-_PEERED = frozenset(("veth", "netkit"))
+PEERED = frozenset(("veth", "netkit"))
+
 
 _OTHERS = re.compile(
     r"""
@@ -35,19 +37,95 @@ _OTHERS = re.compile(
 )
 
 
+class Facts(NamedTuple):
+    """What the rules have to know of one link."""
+
+    ifindex: int
+    name: str
+    uplink: str  # why it is one itself; empty if it is none
+    stuck: str  # why it cannot be moved
+    others: str  # why it looks like another program's
+    master: int | None
+    lower: int | None
+    peered: bool  # `lower` is its peer
+
+
 def protect(
-    interfaces: Sequence[Interface], node_addresses: Sequence[str] = ()
+    interfaces: Iterable[Interface], node_addresses: Sequence[str] = ()
 ) -> tuple[Protection, ...]:
     """Say which links are not offered, at most one reason for each, by ifindex.
 
     The reason is one plain line, the most telling of those that hold. Raises
     ConfigError if a node address is none.
     """
+    return Guard(node_addresses).protect(interfaces)
+
+
+class Guard:
+    """Says so again and again: what did not change since the last time costs next to nothing.
+
+    Raises ConfigError if a node address is none.
+    """
+
+    def __init__(self, node_addresses: Sequence[str] = ()) -> None:
+        self._node_addresses = [_canonical(text) for text in node_addresses]
+        self._seen: dict[int, Interface] = {}
+        self._facts: dict[int, Facts] = {}
+        self._notable: dict[int, Facts] = {}  # those that a rule may be about
+        self._protected: tuple[Protection, ...] = ()
+
+    def protect(self, interfaces: Iterable[Interface]) -> tuple[Protection, ...]:
+        """As the function of that name."""
+        seen = {interface.ifindex: interface for interface in interfaces}
+        before, self._seen = self._seen, seen
+        news = [one for i, one in seen.items() if before.get(i) is not one]
+        gone = before.keys() - seen.keys()
+        changed = [self._change(one.ifindex, self._fact(one)) for one in news]
+        changed += [self._change(ifindex, None) for ifindex in gone]
+        if any(changed):
+            links = [self._notable[ifindex] for ifindex in sorted(self._notable)]
+            self._protected = _decide(links, self._facts)
+        return self._protected
+
+    def _change(self, ifindex: int, fact: Facts | None) -> bool:
+        """Note the facts about a link; whether they are news."""
+        if self._facts.get(ifindex) == fact:
+            return False
+        self._notable.pop(ifindex, None)
+        if fact is None:
+            del self._facts[ifindex]
+            return True
+        self._facts[ifindex] = fact
+        if any(fact[2:7]):
+            self._notable[ifindex] = fact
+        return True
+
+    def _fact(self, interface: Interface) -> Facts:
+        uplink = "is the loopback device" if interface.loopback else ""
+        return Facts(
+            interface.ifindex,
+            interface.name,
+            uplink or _default_route(interface) or _node_address(interface, self._node_addresses),
+            _stuck(interface),
+            _others(interface),
+            interface.master,
+            interface.lower,
+            interface.kind in PEERED,
+        )
+
+
+def _decide(links: Sequence[Facts], known: Mapping[int, Facts]) -> tuple[Protection, ...]:
+    """Apply the rules to the links that one may be about, in order of their ifindex."""
     found: dict[int, Protection] = {}
-    hard = _uplinks(interfaces, [_canonical(text) for text in node_addresses])
-    for reasons, strict in ((hard, True), (_stuck(interfaces), True), (_others(interfaces), False)):
+    soft = ((link.ifindex, link.others) for link in links if link.others)
+    for reasons, strict in (
+        (_closure(links, known), True),
+        (_kept(links, known), True),
+        (soft, False),
+    ):
         for ifindex, reason in reasons:
-            found.setdefault(ifindex, Protection(ifindex=ifindex, reason=reason, hard=strict))
+            if ifindex not in found:
+                found[ifindex] = Protection(ifindex=ifindex, reason=reason, hard=strict)
     return tuple(found[ifindex] for ifindex in sorted(found))
 
 
@@ -58,19 +136,6 @@ def _canonical(text: str) -> str:
         except (OSError, ValueError):
             continue
     raise ConfigError(f"node address {text[:60]!r} is no IP address")
-
-
-def _uplinks(
-    interfaces: Sequence[Interface], node_addresses: Sequence[str]
-) -> Iterable[tuple[int, str]]:
-    """List loopback, the uplinks themselves, and all that is stacked with one of them."""
-    reasons = {
-        interface.ifindex: "is the loopback device"
-        if interface.loopback
-        else _default_route(interface) or _node_address(interface, node_addresses)
-        for interface in interfaces
-    }
-    return _closure(interfaces, {ifindex: text for ifindex, text in reasons.items() if text})
 
 
 def _default_route(interface: Interface) -> str:
@@ -87,63 +152,63 @@ def _node_address(interface: Interface, node_addresses: Sequence[str]) -> str:
     return address and f"has the node's address {address}"
 
 
-def _closure(interfaces: Sequence[Interface], roots: dict[int, str]) -> Iterable[tuple[int, str]]:
+def _stuck(interface: Interface) -> str:
+    if not interface.immovable and interface.kind not in _IMMOVABLE:
+        return ""
+    return f"is a {interface.kind or 'link of its kind'}, which cannot leave its network namespace"
+
+
+def _others(interface: Interface) -> str:
+    """Say what makes it look like the link of a CNI or another program."""
+    if _OTHERS.fullmatch(interface.name):
+        return "has the name of a container network's own link"
+    if interface.kind in PEERED and interface.peer_netnsid is not None:
+        return "has its peer in another network namespace, as a pod's link has"
+    return ""
+
+
+def _closure(links: Sequence[Facts], known: Mapping[int, Facts]) -> Iterator[tuple[int, str]]:
     """Walk masters and lower links both ways from the uplinks, nearest first."""
-    names = {interface.ifindex: interface.name for interface in interfaces}
-    neighbours = _neighbours(interfaces)
-    seen = dict(roots)
-    queue = deque(roots)
+    seen = {link.ifindex: link.uplink for link in links if link.uplink}
+    neighbours = _neighbours(links)
+    queue = deque(seen)
     while queue:
         ifindex = queue.popleft()
         yield ifindex, seen[ifindex]
-        for other, relation in neighbours[ifindex]:
-            if other in names and other not in seen:
-                seen[other] = f"{relation} {names[ifindex]}, which {seen[ifindex]}"
+        for other, relation in neighbours.get(ifindex, ()):
+            if other in known and other not in seen:
+                seen[other] = f"{relation} {known[ifindex].name}, which {seen[ifindex]}"
                 queue.append(other)
 
 
-def _neighbours(interfaces: Sequence[Interface]) -> defaultdict[int, list[tuple[int, str]]]:
+def _neighbours(links: Iterable[Facts]) -> dict[int, list[tuple[int, str]]]:
     """For each link, the links stacked with it, and what those are to it."""
     found: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
-    for interface in interfaces:
-        if interface.master:
-            found[interface.master].append((interface.ifindex, "is a port of"))
-            found[interface.ifindex].append((interface.master, "is the master of"))
-        if interface.lower and interface.kind in _PEERED:
-            found[interface.lower].append((interface.ifindex, "is the peer of"))
-        elif interface.lower:
-            found[interface.lower].append((interface.ifindex, "is stacked on"))
-            found[interface.ifindex].append((interface.lower, "is below"))
+    for link in links:
+        if link.master:
+            found[link.master].append((link.ifindex, "is a port of"))
+            found[link.ifindex].append((link.master, "is the master of"))
+        if link.lower and link.peered:
+            found[link.lower].append((link.ifindex, "is the peer of"))
+        elif link.lower:
+            found[link.lower].append((link.ifindex, "is stacked on"))
+            found[link.ifindex].append((link.lower, "is below"))
     return found
 
 
-def _stuck(interfaces: Sequence[Interface]) -> Iterable[tuple[int, str]]:
+def _kept(links: Sequence[Facts], known: Mapping[int, Facts]) -> Iterator[tuple[int, str]]:
     """Yield what cannot be moved, or would leave a link that belongs to it, or it to, behind.
 
     A macvlan whose parent moves hears no more until it is set up again, and a vxlan is
     destroyed; the mover refuses them as well.
     """
-    names = {interface.ifindex: interface.name for interface in interfaces}
-    uppers = {i.lower: i.name for i in reversed(interfaces) if i.kind not in _PEERED}
-    for interface in interfaces:
-        if interface.master:
-            master = names.get(interface.master, f"link {interface.master}")
-            yield interface.ifindex, f"is a port of {master}"
-        elif interface.immovable or interface.kind in _IMMOVABLE:
-            kind = interface.kind or "link of its kind"
-            yield interface.ifindex, f"is a {kind}, which cannot leave its network namespace"
-        elif interface.ifindex in uppers:
-            upper = uppers[interface.ifindex]
-            yield interface.ifindex, f"is used by {upper}, which stands on it and would be cut off"
-
-
-def _others(interfaces: Sequence[Interface]) -> Iterable[tuple[int, str]]:
-    """Yield what looks like the link of a CNI or another program."""
-    for interface in interfaces:
-        if _OTHERS.fullmatch(interface.name):
-            yield interface.ifindex, "has the name of a container network's own link"
-        elif interface.kind in _PEERED and interface.peer_netnsid is not None:
-            yield (
-                interface.ifindex,
-                "has its peer in another network namespace, as a pod's link has",
-            )
+    uppers = {link.lower: link.name for link in reversed(links) if link.lower and not link.peered}
+    for link in links:
+        if link.master:
+            master = known[link.master].name if link.master in known else f"link {link.master}"
+            yield link.ifindex, f"is a port of {master}"
+        elif link.stuck:
+            yield link.ifindex, link.stuck
+    for lower, upper in uppers.items():
+        if lower in known:
+            yield lower, f"is used by {upper}, which stands on it and would be cut off"

@@ -6,6 +6,7 @@ the whole of a snapshot may take. Layout: linux/netlink.h; all is host byte orde
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -20,6 +21,9 @@ NLM_F_DUMP_INTR = 0x10
 NLM_F_CAPPED = 0x100
 NLM_F_ACK_TLVS = 0x200
 NLM_F_DUMP = 0x300
+
+# Address families as the kernel numbers them, and their IP versions.
+FAMILIES: Mapping[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -88,6 +92,20 @@ def u32(found: Mapping[int, bytes], kind: int) -> int | None:
     """Read an attribute of four bytes; None where it is absent or has another size."""
     value = found.get(kind, b"")
     return int(_U32.unpack(value)[0]) if len(value) == _U32.size else None
+
+
+def unpack(layout: struct.Struct, body: bytes, what: str) -> tuple[int, ...]:
+    """Read the fixed part that a message starts with; `what` it is about is for the error."""
+    if len(body) < layout.size:
+        raise InventoryError(f"netlink: a message about a {what} is cut short ({len(body)} bytes)")
+    return layout.unpack_from(body)
+
+
+def ip(family: int, value: bytes) -> str:
+    """Format an IP address of that family; empty for one that has another size."""
+    if (family, len(value)) in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
+        return socket.inet_ntop(family, value)
+    return ""
 
 
 def text(value: bytes) -> str:

@@ -4,20 +4,23 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import pytest
 
 from netdevice_plugin import inventory
-from netdevice_plugin.errors import InventoryError
-from netdevice_plugin.inventory import live, rtnl
+from netdevice_plugin.errors import ConfigError, InventoryError
+from netdevice_plugin.inventory import live, rtnl, source
+from netdevice_plugin.inventory.mirror import Found, Mirror, Wants
 from netdevice_plugin.inventory.rtnl import InterruptedDumpError
 from netdevice_plugin.model import Snapshot
 from tests.kernel.scratch import Netns
 
 Result = TypeVar("Result")
 Stream = AsyncIterator[Snapshot]
+
+UNAIDED = live.Timing(revisit=None)  # what is missed stays so
 
 
 def run(host: Netns, body: Callable[[], Awaitable[Result]]) -> Result:
@@ -169,60 +172,171 @@ def test_the_last_removal_is_published(host: Netns) -> None:
     assert [i.name for i in run(host, body).interfaces] == ["lo"]
 
 
-class Reader:
-    """Reads, counts how often, and may take its time or fail at first."""
+@pytest.mark.parametrize(
+    ("before", "command"),
+    [
+        pytest.param(
+            ("addr add 192.0.2.1/24 dev eth1", "route add 10.0.0.0/8 via 192.0.2.2"),
+            "addr del 192.0.2.1/24 dev eth1",
+            id="routes-go-with-the-last-address",
+        ),
+        pytest.param(
+            ("route add 10.0.0.0/8 dev eth1", "route add default dev eth2"),
+            "link set eth1 down",
+            id="routes-go-with-a-link-that-is-set-down",
+        ),
+        pytest.param(
+            ("route add 10.0.0.0/8 nexthop dev eth1 nexthop dev eth2",),
+            "link del eth1",
+            id="multipath-routes-go-with-one-of-their-links",
+        ),
+        pytest.param(
+            (
+                "nexthop add id 1 dev eth1",
+                "nexthop add id 2 dev eth2",
+                "nexthop add id 3 group 1/2",
+                "route add 10.0.0.0/8 nhid 3",
+            ),
+            "link set eth1 down",
+            id="nexthop-objects-go-with-their-link",
+        ),
+        pytest.param(
+            ("route add 10.0.0.0/8 dev eth1",),
+            "route replace 10.0.0.0/8 dev eth2 proto bgp",
+            id="a-routing-daemon-takes-a-route-over",
+        ),
+        pytest.param(
+            ("link add eth3 type veth peer name eth4",),
+            "link set eth4 netns {pod}",
+            id="a-peer-moves-away",
+        ),
+        pytest.param(
+            ("link add eth3 link eth1 type macvlan",),
+            "link set eth1 netns {pod}",
+            id="what-a-link-stands-on-moves-away",
+        ),
+        pytest.param(
+            ("link add eth3 link eth1 type macvlan", "link set eth1 netns {pod}"),
+            "-n {pod} link set eth1 netns {host}",
+            id="what-a-link-stands-on-comes-back",
+        ),
+        pytest.param(
+            ("link add br0 type bridge", "link set eth1 master br0"),
+            "link del br0",
+            id="a-bridge-leaves-its-port",
+        ),
+    ],
+)
+def test_what_the_kernel_does_not_say_follows_from_what_it_says(
+    quiet: Netns, pod: Netns, before: Sequence[str], command: str
+) -> None:
+    def words(text: str) -> str:
+        return text.format(pod=pod.name, host=quiet.name)
 
-    def __init__(self, *failures: Exception, seconds: float = 0) -> None:
-        self.reads = 0
+    quiet.batch([words(line) for line in before])
+
+    async def body() -> None:
+        stream = live.stream(timing=UNAIDED)
+        first = await anext(stream)
+        await asyncio.to_thread(quiet.ip, *words(command).split())
+        after = await asyncio.to_thread(inventory.snapshot)
+        assert after != first
+        await until(stream, lambda snapshot: snapshot == after)
+
+    run(quiet, body)
+
+
+class Watched(Mirror):
+    """A mirror that says how often it has been looked into."""
+
+    def __init__(self, kernel: Kernel, listed: Mirror) -> None:
+        vars(self).update(vars(listed))
+        self._kernel = kernel
+
+    def snapshot(self) -> Snapshot:
+        self._kernel.looked()
+        return super().snapshot()
+
+
+class Kernel:
+    """Asks, counts how often, and may take its time or fail at first."""
+
+    def __init__(self, *failures: Exception, seconds: float = 0, work: float = 0) -> None:
+        self.lists = 0
+        self.looks = 0
+        self._reader = source.Reader()
         self._failures = list(failures)
         self._seconds = seconds
-        self._done = threading.Condition()
+        self._work = work
+        self._more = threading.Condition()
 
-    def __call__(self, **options: object) -> Snapshot:
+    def mirror(self) -> Mirror:
+        self.lists += 1
         time.sleep(self._seconds)
-        try:
-            if self._failures:
-                raise self._failures.pop()
-            return inventory.snapshot()
-        finally:
-            with self._done:
-                self.reads += 1
-                self._done.notify_all()
+        if self._failures:
+            raise self._failures.pop()
+        return Watched(self, self._reader.mirror())
 
-    def wait(self, reads: int) -> None:
-        """Return when it has read so often."""
-        with self._done:
-            assert self._done.wait_for(lambda: self.reads >= reads, 10)
+    def find(self, wants: Wants, /) -> Found:
+        return self._reader.find(wants)
+
+    def looked(self) -> None:
+        end = time.thread_time() + self._work
+        while time.thread_time() < end:
+            pass
+        with self._more:
+            self.looks += 1
+            self._more.notify_all()
+
+    def wait(self, looks: int) -> None:
+        """Return when it has been looked at so often."""
+        with self._more:
+            assert self._more.wait_for(lambda: self.looks >= looks, 10)
 
 
-def test_a_burst_is_read_once(quiet: Netns) -> None:
-    reader = Reader()
+def test_all_is_read_once_and_from_then_on_what_changed(quiet: Netns) -> None:
+    kernel = Kernel()
+
+    async def body() -> None:
+        stream = live.stream(kernel=kernel, timing=UNAIDED)
+        await anext(stream)
+        for command, wanted in (
+            ("link add eth3 type veth peer name eth4", has("eth3")),
+            ("addr add 192.0.2.1/24 dev eth1", addressed("eth1", "192.0.2.1")),
+            ("route add default dev eth1", lambda s: reason(s, "eth1") != ""),
+            ("link del eth3", lacks("eth4")),
+        ):
+            await asyncio.to_thread(quiet.ip, *command.split())
+            await until(stream, wanted)
+
+    run(quiet, body)
+    assert kernel.lists == 1
+
+
+def test_a_burst_is_one_snapshot(quiet: Netns) -> None:
+    kernel = Kernel()
 
     async def body() -> list[Snapshot]:
-        stream = live.stream(coalesce=0.3, read=reader)
+        stream = live.stream(kernel=kernel, timing=live.Timing(coalesce=0.3, revisit=None))
         await anext(stream)
         waiting = asyncio.ensure_future(until(stream, has_mtu("eth1", 1309)))
-        for mtu in range(1300, 1310):
-            await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", str(mtu))
-        seen = await waiting
-        following = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0.5)  # time enough to read once more what has been read
-        await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", "1400")
-        return [*seen, await following]
+        burst = [f"link set eth1 mtu {mtu}" for mtu in range(1300, 1310)]
+        await asyncio.to_thread(quiet.batch, burst)
+        return await waiting
 
-    assert len(run(quiet, body)) == 2
-    assert reader.reads == 3
+    assert len(run(quiet, body)) == 1
+    assert kernel.looks == 2
 
 
 def test_what_changes_nothing_is_not_published(quiet: Netns) -> None:
-    reader = Reader()
+    kernel = Kernel()
 
     async def body() -> Snapshot:
-        stream = live.stream(read=reader)
+        stream = live.stream(kernel=kernel, timing=UNAIDED)
         await anext(stream)
         following = asyncio.ensure_future(anext(stream))
         await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "txqueuelen", "77")
-        await asyncio.to_thread(reader.wait, 2)
+        await asyncio.to_thread(kernel.wait, 2)
         await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", "1300")
         return await following
 
@@ -231,12 +345,15 @@ def test_what_changes_nothing_is_not_published(quiet: Netns) -> None:
     assert found.mtu == 1300
 
 
-def test_a_routing_daemons_routes_cause_no_reading(quiet: Netns) -> None:
-    reader = Reader()
-    routes = [f"route add 10.{n}.0.0/16 dev eth1 proto bgp" for n in range(200)]
+def test_a_routing_daemons_routes_wake_nobody_up(quiet: Netns) -> None:
+    kernel = Kernel()
+    routes = [f"route add 10.{n >> 8}.{n & 255}.0/24 dev eth1 proto bgp" for n in range(20_000)]
+    overruns: list[None] = []
 
     async def body() -> None:
-        stream = live.stream(read=reader)
+        stream = live.stream(
+            kernel=kernel, timing=UNAIDED, on_overrun=lambda: overruns.append(None)
+        )
         await anext(stream)
         following = asyncio.ensure_future(anext(stream))
         await asyncio.to_thread(quiet.batch, routes)
@@ -244,69 +361,127 @@ def test_a_routing_daemons_routes_cause_no_reading(quiet: Netns) -> None:
         await following
 
     run(quiet, body)
-    assert reader.reads == 2
+    assert (kernel.looks, kernel.lists, overruns) == (2, 1, [])
 
 
-def test_reading_takes_a_share_of_the_time_while_changes_do_not_end(quiet: Netns) -> None:
-    reader = Reader(seconds=0.1)
+def test_looking_takes_a_share_of_the_time_while_changes_do_not_end(quiet: Netns) -> None:
+    """Each look takes 20 ms; without a pause there would be more than twice as many."""
+    kernel = Kernel(work=0.02)
 
-    async def body() -> None:
-        stream = live.stream(coalesce=0, read=reader)
+    async def body() -> float:
+        stream = live.stream(kernel=kernel, timing=live.Timing(coalesce=0, revisit=None))
         await anext(stream)
+        start = time.monotonic()
         following = asyncio.ensure_future(until(stream, has_mtu("eth1", 1400)))
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
+        while time.monotonic() < start + 1:
             await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "txqueuelen", "77")
             await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "txqueuelen", "78")
         await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", "1400")
         await following
+        return time.monotonic() - start
+
+    seconds = run(quiet, body)
+    assert kernel.looks * 0.02 <= live.SHARE * seconds + 0.06
+
+
+def test_what_is_not_told_is_found_once_links_have_come_to_rest(quiet: Netns) -> None:
+    """As of 6.18 that is so of the altnames of a link that is down: udev adds some."""
+    quiet.ip("link", "set", "eth1", "down")
+
+    async def body() -> None:
+        stream = live.stream(timing=live.Timing(revisit=0.2))
+        await anext(stream)
+        await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", "1300")
+        silent = ("link", "property", "add", "dev", "eth1", "altname", "other")
+        await asyncio.to_thread(quiet.ip, *silent)
+        await until(stream, has("other"))
 
     run(quiet, body)
-    assert reader.reads <= 6
 
 
-def test_a_socket_that_overran_is_followed_by_a_new_reading(host: Netns) -> None:
-    """The consumer sleeps while far more happens than the socket can hold."""
+def test_where_nothing_happens_nothing_is_read(quiet: Netns) -> None:
+    kernel = Kernel()
 
-    host.ip("link", "add", "eth1", "type", "ifb")
+    async def body() -> None:
+        stream = live.stream(kernel=kernel, timing=live.Timing(revisit=0.01))
+        await anext(stream)
+        await asyncio.wait({asyncio.ensure_future(anext(stream))}, timeout=0.5)
+
+    run(quiet, body)
+    assert (kernel.lists, kernel.looks) == (1, 1)
+
+
+def test_a_socket_that_overran_is_followed_by_a_new_reading(quiet: Netns) -> None:
+    """Far more happens than the socket can hold, and the event loop does not get to read it."""
     flood = [f"addr {verb} 192.0.2.{n}/32 dev eth1" for n in range(200) for verb in ("add", "del")]
+    kernel = Kernel()
+    overruns: list[None] = []
 
     async def body() -> Snapshot:
-        stream = live.stream(receive_buffer=1)  # the kernel makes it some 2 KiB
+        stream = live.stream(
+            kernel=kernel,
+            timing=UNAIDED,
+            receive_buffer=1,  # the kernel makes it some 2 KiB
+            on_overrun=lambda: overruns.append(None),
+        )
         await anext(stream)
-        await asyncio.to_thread(host.batch, [*flood, "addr add 198.51.100.1/32 dev eth1"])
+        quiet.batch([*flood, "addr add 198.51.100.1/32 dev eth1"])
         return await anext(stream)
 
-    link = run(host, body).named("eth1")
+    link = run(quiet, body).named("eth1")
     assert link is not None
     assert [a.address for a in link.addresses] == ["198.51.100.1"]
+    assert (len(overruns), kernel.lists) == (1, 2)
+
+
+def test_what_happens_while_all_is_read_is_not_lost(quiet: Netns) -> None:
+    kernel = Kernel(seconds=0.3)
+
+    async def body() -> None:
+        stream = live.stream(kernel=kernel, timing=UNAIDED)
+        reading = asyncio.ensure_future(until(stream, has_mtu("eth1", 1300)))
+        while not kernel.lists:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(quiet.ip, "link", "set", "eth1", "mtu", "1300")
+        await reading
+
+    run(quiet, body)
+    assert kernel.lists == 1
 
 
 def test_a_kernel_too_busy_for_a_list_is_asked_again(host: Netns) -> None:
     """And without a change: it is our reading that is missing."""
-    reader = Reader(InterruptedDumpError("cannot list links"))
+    kernel = Kernel(InterruptedDumpError("cannot list links"))
 
     async def body() -> Snapshot:
-        return await anext(live.stream(read=reader))
+        return await anext(live.stream(kernel=kernel))
 
     assert run(host, body).named("lo")
-    assert reader.reads == 2
+    assert kernel.lists == 2
 
 
 def test_a_kernel_that_cannot_be_read_ends_the_stream(host: Netns) -> None:
-    reader = Reader(InventoryError("cannot list links: Operation not permitted"))
+    kernel = Kernel(InventoryError("cannot list links: Operation not permitted"))
 
     async def body() -> Snapshot:
-        return await anext(live.stream(read=reader))
+        return await anext(live.stream(kernel=kernel))
 
     with pytest.raises(InventoryError, match="not permitted"):
+        run(host, body)
+
+
+def test_a_node_address_that_is_none_ends_the_stream(host: Netns) -> None:
+    async def body() -> Snapshot:
+        return await anext(inventory.stream(node_addresses=("eth0",)))
+
+    with pytest.raises(ConfigError, match="no IP address"):
         run(host, body)
 
 
 def test_a_reading_does_not_hold_up_the_event_loop(host: Netns) -> None:
     async def body() -> float:
         longest, last = 0.0, time.monotonic()
-        task = asyncio.ensure_future(anext(live.stream(read=Reader(seconds=0.5))))
+        task = asyncio.ensure_future(anext(live.stream(kernel=Kernel(seconds=0.5))))
         while not task.done():
             await asyncio.sleep(0.005)
             longest, last = max(longest, time.monotonic() - last), time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from netdevice_plugin import inventory
-from netdevice_plugin.inventory.decode import ROUTING_DAEMONS
+from netdevice_plugin.inventory.routes import ROUTING_DAEMONS
 from netdevice_plugin.model import Snapshot
 from tests.kernel.inventory import scene
 from tests.kernel.scratch import netns
@@ -81,7 +81,7 @@ def told(link: Message) -> tuple[object, ...]:
         attribute(link, "IFLA_MTU"),
         link["flags"],
         attribute(link, "IFLA_OPERSTATE").lower(),
-        bool(attribute(link, "IFLA_CARRIER")),
+        bool(link["flags"] & 1 and attribute(link, "IFLA_CARRIER")),
         attribute(link, "IFLA_IFALIAS", ""),
         attribute(link, "IFLA_MASTER"),
         attribute(link, "IFLA_LINK_NETNSID"),

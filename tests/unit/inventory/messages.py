@@ -44,8 +44,10 @@ def route(  # one argument for each field of struct rtmsg that matters
     protocol: int = 3,
     kind: int = 1,
     flags: int = 0,
+    tos: int = 0,
+    scope: int = 0,
 ) -> bytes:
-    header = struct.pack("=BBBBBBBBI", family, length, 0, 0, table, protocol, 0, kind, flags)
+    header = struct.pack("=BBBBBBBBI", family, length, 0, tos, table, protocol, scope, kind, flags)
     return header + attributes(*several)
 
 

@@ -10,24 +10,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netdevice_plugin.errors import InventoryError
-from netdevice_plugin.inventory import decode, wire
-from netdevice_plugin.inventory.decode import Nexthop
+from netdevice_plugin.inventory import decode, routes, wire
+from netdevice_plugin.inventory.routes import Nexthop
 from netdevice_plugin.model import Address, Interface, Route
 from tests.unit.inventory.messages import (
     address,
     attributes,
-    hop,
     ip,
     link,
-    nexthop,
     route,
-    u16,
     u32,
 )
 
 
 def interface(body: bytes) -> Interface:
-    return decode.link(body, {}, {}).interface
+    return decode.link(body).interface
 
 
 def test_a_link_with_all_that_hardware_tells() -> None:
@@ -38,7 +35,6 @@ def test_a_link_with_all_that_hardware_tells() -> None:
         (54, bytes.fromhex("0011223344aa")),
         (4, u32(9000)),
         (16, b"\6"),
-        (33, b"\1"),
         (20, b"to the rack\0"),
         (38, b"p0\0"),
         (10, u32(3)),
@@ -49,7 +45,7 @@ def test_a_link_with_all_that_hardware_tells() -> None:
     )
     own = Address(family=4, address="192.0.2.1", prefix=24)
     out = Route(family=4, destination="default", ifindex=7)
-    assert decode.link(body, {7: (own,)}, {7: (out,)}) == decode.Link(
+    assert decode.link(body, (own,), (out,)) == decode.Link(
         Interface(
             ifindex=7,
             name="enp3s0f0",
@@ -145,87 +141,15 @@ def test_addresses_that_differ_in_seconds_left_are_equal_but_for_ever_is_not() -
     assert lasting(100, 0) != lasting(0xFFFFFFFF, 0x80)
 
 
-def found_routes(*bodies: bytes, nexthops: dict[int, Nexthop] | None = None) -> list[Route]:
-    several = decode.routes(bodies, nexthops or {})
-    return [route for ifindex in sorted(several) for route in several[ifindex]]
-
-
-def test_a_multipath_route_is_one_for_every_way() -> None:
-    ways = hop(4, (5, ip("192.0.2.1"))) + hop(5, (18, u16(10) + ip("fe80::1"))) + hop(4)
-    routes = found_routes(route((9, ways)))
-    assert [(r.ifindex, r.gateway) for r in routes] == [
-        (4, "192.0.2.1"),
-        (4, ""),
-        (5, "fe80::1"),
-    ]
-    assert all(r.is_default for r in routes)
-
-
-def test_a_route_by_a_nexthop_group_leaves_through_its_members() -> None:
-    group = struct.pack("=IBBH", 1, 0, 0, 0) + struct.pack("=IBBH", 2, 0, 0, 0)
-    objects = decode.nexthops(
-        [
-            nexthop(1, (5, u32(4)), (6, ip("192.0.2.1"))),
-            nexthop(2, (5, u32(5)), (7, u16(4))),
-            nexthop(3, (2, group)),
-            nexthop(4),  # a blackhole
-        ]
-    )
-    assert [
-        (r.ifindex, r.gateway, r.nexthop_id, r.encap)
-        for r in found_routes(route((30, u32(3))), nexthops=objects)
-    ] == [(4, "192.0.2.1", 3, ""), (5, "", 3, "ip6")]
-    assert found_routes(route((30, u32(4))), route((30, u32(99))), nexthops=objects) == []
-
-
-def test_nexthop_objects_are_asked_for_only_where_the_route_does_not_tell_the_link() -> None:
-    assert decode.by_nexthop_id(route((30, u32(3))))
-    assert not decode.by_nexthop_id(route((30, u32(3)), (4, u32(4))))
-    assert not decode.by_nexthop_id(route((30, u32(3)), (9, hop(4))))
-    assert not decode.by_nexthop_id(route((4, u32(4))))
-
-
-def test_the_table_attribute_counts_more_than_the_header() -> None:
-    assert [r.table for r in found_routes(route((4, u32(4)), (15, u32(70000)), table=252))] == [
-        70000
-    ]
-    assert [r.table for r in found_routes(route((4, u32(4)), table=100))] == [100]
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (route(length=24), True),
-        (route(length=24, protocol=186), False),  # BGP
-        (route(length=24, protocol=12), False),  # BIRD
-        (route(protocol=186), True),
-        (route(kind=2), False),  # local
-        (route(kind=6), False),  # blackhole
-        (route(kind=7), False),  # unreachable
-        (route(flags=0x200), False),  # a cached exception
-        (route(family=28), False),  # MPLS
-        (route(family=10), True),
-    ],
-)
-def test_which_routes_matter(body: bytes, expected: bool) -> None:
-    assert decode.matters(body) is expected
-    assert bool(found_routes(body + attributes((4, u32(4))))) is expected
-
-
-def test_an_encapsulation_that_we_do_not_know_is_a_number() -> None:
-    routes = found_routes(route((4, u32(4)), (21, u16(2))), route((4, u32(4)), (21, u16(99))))
-    assert [r.encap for r in routes] == ["ip", "99"]
-
-
 DECODERS: list[Callable[[bytes], object]] = [
     interface,
     decode.address,
-    lambda body: decode.addresses([body]),
-    lambda body: decode.route(body, {0: Nexthop(ifindex=1)}),
-    lambda body: decode.routes([body], {}),
-    decode.matters,
-    decode.by_nexthop_id,
-    lambda body: decode.nexthops([body]),
+    decode.subject,
+    lambda body: routes.entry(body, {0: Nexthop(ifindex=1)}),
+    lambda body: routes.by_link([body], {}),
+    routes.matters,
+    routes.by_nexthop_id,
+    routes.nexthop,
 ]
 
 nests = st.recursive(
@@ -243,7 +167,7 @@ odd = st.one_of(st.binary(max_size=80), st.builds(bytes.__add__, heads, nests))
 
 @given(odd, st.sampled_from(DECODERS))
 @example(link(1, (18, b"\0\0\0\0")), interface)
-@example(route((9, b"\0" * 8)), DECODERS[4])
+@example(route((9, b"\0" * 8)), DECODERS[3])
 def test_whatever_the_bytes_nothing_but_our_error_is_raised(
     body: bytes, decoder: Callable[[bytes], object]
 ) -> None:
@@ -256,7 +180,7 @@ def test_a_message_cut_anywhere_is_decoded_or_our_error(data: st.DataObject) -> 
     whole = link(7, (3, b"eth0\0"), (18, attributes((1, b"veth\0"))), (52, attributes((53, b"x"))))
     cut = whole[: data.draw(st.integers(0, len(whole)))]
     try:
-        decode.link(cut, {}, {})
+        decode.link(cut)
     except InventoryError:
         return
     assert len(wire.each_attribute(cut, 16)) <= 3

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import struct
 
 import pytest
 
@@ -207,3 +208,47 @@ def test_a_newcomer_with_the_number_of_a_lent_link_protects_only_itself(
         ("eth9", uplink),
         ("eth1", None),
     ]
+
+
+def merged(
+    record: Attachment, sysfs: pathlib.Path, *, reading: int = 1, now: float = 0
+) -> Interface:
+    (found,) = merge(Snapshot(reading=reading), [record], sysfs=sysfs, now=now).interfaces
+    return found
+
+
+def test_what_did_not_change_since_the_last_time_is_the_very_same_object(
+    tmp_path: pathlib.Path,
+) -> None:
+    tree = Tree(tmp_path)
+    tree.netdev(tree.pf_with_vfs(2), "eth0", 2, MAC)
+    pf = record(dataclasses.replace(HARDWARE, name="eth0", ifindex=2), device="eth0")
+    vf = record(dataclasses.replace(HARDWARE, pci=vf_address(1)))
+    live = Snapshot(interfaces=(Interface(ifindex=1, name="lo"),), reading=1)
+    first = merge(live, [pf, vf], sysfs=tmp_path, now=0)
+    again = merge(live, [dataclasses.replace(pf), vf], sysfs=tmp_path, now=9)
+    assert len(first.interfaces) == 3
+    assert all(a is b for a, b in zip(first.interfaces, again.interfaces, strict=True))
+
+
+def test_a_record_that_changed_is_read_again(tmp_path: pathlib.Path) -> None:
+    before = merged(record(VIRTUAL), tmp_path)
+    after = merged(record(dataclasses.replace(VIRTUAL, alias="new")), tmp_path)
+    assert (before.alias, after.alias) == ("", "new")
+
+
+@pytest.mark.parametrize(("reading", "driver"), [(1, "igb"), (2, ""), (0, "")])
+def test_hardware_is_looked_up_again_when_the_kernel_told_of_some(
+    tmp_path: pathlib.Path, reading: int, driver: str
+) -> None:
+    where = Tree(tmp_path).pci("0000:03:00.0", "igb")
+    assert merged(record(HARDWARE), tmp_path).driver == "igb"
+    (tmp_path / where / "driver").unlink()
+    assert merged(record(HARDWARE), tmp_path, reading=reading).driver == driver
+
+
+def test_lifetimes_run_on_from_one_time_to_the_next(tmp_path: pathlib.Path) -> None:
+    times = struct.pack("=IIII", 100, 200, 0, 0)
+    limited = record(VIRTUAL, recorded=0, addresses=(address(7, (2, ip("192.0.2.1")), (6, times)),))
+    left = [merged(limited, tmp_path, now=now).addresses[0] for now in (0, 50)]
+    assert [(one.preferred, one.valid) for one in left] == [(100, 200), (50, 150)]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netdevice_plugin.errors import ConfigError
-from netdevice_plugin.inventory.uplinks import protect
+from netdevice_plugin.inventory.uplinks import Guard, protect
 from netdevice_plugin.model import Address, Interface, Protection, Route
 
 
@@ -203,3 +203,25 @@ def test_whatever_is_stacked_however_there_is_one_reason_by_ifindex(
     assert [one.ifindex for one in found] == sorted({one.ifindex for one in found})
     uplinks = {i.ifindex for i in several if i.routes and not i.loopback}
     assert uplinks <= {one.ifindex for one in found if one.hard}
+
+
+some_links = st.lists(links, min_size=1, max_size=12).flatmap(
+    lambda known: st.lists(
+        st.lists(st.sampled_from(known), max_size=8, unique_by=lambda one: one.ifindex), max_size=5
+    )
+)
+
+
+@given(some_links)
+def test_an_answer_does_not_depend_on_what_was_asked_before(
+    several: list[list[Interface]],
+) -> None:
+    guard = Guard()
+    for interfaces in several:
+        assert guard.protect(interfaces) == protect(interfaces)
+
+
+def test_a_link_that_changes_in_what_no_rule_is_about_changes_no_answer() -> None:
+    guard = Guard()
+    before = guard.protect((link(2, "eth0", routes=default(2)), link(3, "eth1")))
+    assert guard.protect((link(2, "eth0", routes=default(2), mtu=9), link(3, "eth1"))) is before
