@@ -60,36 +60,66 @@ class Assignment:
             raise ConfigError("\n  ".join(lines), hint=hint)
 
 
+class _Memory:
+    """What the last assignment found of each link. It saves work, and changes no result."""
+
+    def __init__(self) -> None:
+        self._pools: tuple[Pool, ...] = ()
+        self._known: dict[int, tuple[Interface, Protection | None, Device | Refusal]] = {}
+
+    def assign(self, snapshot: Snapshot, pools: tuple[Pool, ...]) -> list[Device | Refusal]:
+        """Judge each link by itself, but for those that are the very same as before."""
+        before = self._known if pools == self._pools else {}
+        protections = {one.ifindex: one for one in snapshot.protected}
+        found = {}
+        for interface in snapshot.interfaces:
+            protection = None if interface.lent else protections.get(interface.ifindex)
+            known = before.get(id(interface))
+            if known is None or known[1] != protection:
+                known = (interface, protection, _judge(pools, interface, protection))
+            found[id(interface)] = known  # which is nobody else's as long as we keep the link
+        self._pools, self._known = pools, found
+        return [verdict for _, _, verdict in found.values()]
+
+
+_memory = _Memory()
+
+
 def assign(snapshot: Snapshot, pools: Sequence[Pool]) -> Assignment:
     """Give each link to the first pool that selects it, or say why none has it.
 
     A link that must stay on the host is never given; one that looks like another
     program's only to a pool whose ifNames has its very name. Two links that would
     make one device (records made by hand can say so) are not both offered: the
-    first by ifindex is.
+    first by ifindex is. A link that is the same object as in the last call, under
+    the same pools, takes no time.
     """
     devices: dict[str, Device] = {}
     refusals: list[Refusal] = []
-    for interface in snapshot.interfaces:
-        protection = snapshot.protection_of(interface)
-        pool = _first(pools, interface, protection)
-        name = device_name(interface.name)
-        if pool is None:
-            refusals.append(Refusal(interface=interface, reason=_why_not(protection)))
-        elif not _is_utf8(interface.name):
-            reason = "has a name that is not UTF-8, as all that is in a CDI file must be"
-            refusals.append(Refusal(interface=interface, reason=reason))
-        elif name in devices:
-            reason = f"would be the device {name}, which another link is already"
-            refusals.append(Refusal(interface=interface, reason=reason))
-        else:
-            device = Device(name=name, pool=pool.name, interface=interface, lent=interface.lent)
-            devices[name] = device
+    for verdict in _memory.assign(snapshot, tuple(pools)):
+        if isinstance(verdict, Refusal):
+            refusals.append(verdict)
+        elif verdict is not devices.setdefault(verdict.name, verdict):
+            reason = f"would be the device {verdict.name}, which another link is already"
+            refusals.append(Refusal(interface=verdict.interface, reason=reason))
     return Assignment(
         devices=tuple(devices[name] for name in sorted(devices)),
         refusals=tuple(sorted(refusals, key=lambda refusal: refusal.interface.name)),
         problems=tuple(_problems(snapshot, pools)),
     )
+
+
+def _judge(
+    pools: Iterable[Pool], interface: Interface, protection: Protection | None
+) -> Device | Refusal:
+    pool = _first(pools, interface, protection)
+    if pool is None:
+        return Refusal(interface=interface, reason=_why_not(protection))
+    if not _is_utf8(interface.name):
+        reason = "has a name that is not UTF-8, as all that is in a CDI file must be"
+        return Refusal(interface=interface, reason=reason)
+    name = device_name(interface.name)
+    return Device(name=name, pool=pool.name, interface=interface, lent=interface.lent)
 
 
 def matches(selector: Selector, interface: Interface) -> bool:
@@ -163,17 +193,20 @@ def _problems(snapshot: Snapshot, pools: Iterable[Pool]) -> Iterator[str]:
     A newcomer with the name of a lent link is no mistake of the pool, which means
     the lent one.
     """
-    kept = [
-        (interface, protection)
-        for interface in snapshot.interfaces
-        if (protection := snapshot.protection_of(interface)) and protection.hard
+    wanted = [
+        (pool, selector)
+        for pool in pools
+        for selector in pool.selectors
+        if any(not _GLOB.search(name) for name in selector.if_names)
     ]
+    if not wanted:
+        return
+    hard = {one.ifindex: one for one in snapshot.protected if one.hard}
+    kept = [one for one in snapshot.interfaces if one.ifindex in hard and not one.lent]
     lent = {interface.name for interface in snapshot.interfaces if interface.lent}
-    for pool in pools:
-        for selector in pool.selectors:
-            if not selector.if_names:
-                continue
-            for interface, protection in kept:
-                name = _names(selector, interface)
-                if name and name not in lent and matches(selector, interface):
-                    yield f"pool {pool.name}: {name} cannot be offered: it {protection.reason}"
+    for pool, selector in wanted:
+        for interface in kept:
+            name = _names(selector, interface)
+            if name and name not in lent and matches(selector, interface):
+                reason = hard[interface.ifindex].reason
+                yield f"pool {pool.name}: {name} cannot be offered: it {reason}"

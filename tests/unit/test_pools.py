@@ -230,6 +230,16 @@ def test_no_pool_means_no_device_and_a_reason_for_every_link() -> None:
     assert len(assignment.refusals) == len(LINKS)
 
 
+def test_a_link_that_did_not_change_is_the_very_same_device() -> None:
+    before = pools.assign(Snapshot(interfaces=LINKS), (pool(ALL),)).devices
+    other = dataclasses.replace(VETH, mtu=9000)
+    links = tuple(other if one is VETH else one for one in LINKS)
+    after = pools.assign(Snapshot(interfaces=links), (pool(ALL),)).devices
+    assert [a is b for a, b in zip(before, after, strict=True)] == [
+        one.name != "eth1" for one in after
+    ]
+
+
 names = st.text("abEé._:-1net", min_size=1, max_size=15)
 links = st.builds(Interface, ifindex=st.integers(1, 50), name=names)
 
@@ -250,3 +260,36 @@ def test_every_link_is_a_device_or_refused_and_order_does_not_matter(
 @given(names, names)
 def test_two_links_never_share_a_device_name(one: str, other: str) -> None:
     assert (device_name(one) == device_name(other)) == (one == other)
+
+
+kept = st.builds(
+    Protection,
+    ifindex=st.sampled_from([one.ifindex for one in LINKS]),
+    reason=st.just("is kept"),
+    hard=st.booleans(),
+)
+questions = st.tuples(
+    st.lists(st.sampled_from(LINKS), unique=True),
+    st.lists(kept, max_size=3, unique_by=lambda one: one.ifindex),
+    st.lists(
+        st.sampled_from([pool(ALL), pool(Selector(kinds=("veth",)), name="virtual")]), max_size=2
+    ),
+)
+
+
+@given(st.lists(questions, max_size=6))
+def test_an_answer_does_not_depend_on_what_was_asked_before(
+    several: list[tuple[list[Interface], list[Protection], list[Pool]]],
+) -> None:
+    asked = [
+        (Snapshot(interfaces=tuple(found), protected=_in_order(protected)), wanted)
+        for found, protected, wanted in several
+    ]
+    answers = [pools.assign(*question) for question in asked]
+    for answer, (snapshot, wanted) in zip(answers, asked, strict=True):
+        unknown = tuple(dataclasses.replace(one) for one in snapshot.interfaces)
+        assert pools.assign(dataclasses.replace(snapshot, interfaces=unknown), wanted) == answer
+
+
+def _in_order(protected: list[Protection]) -> tuple[Protection, ...]:
+    return tuple(sorted(protected, key=lambda one: one.ifindex))
