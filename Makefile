@@ -60,6 +60,10 @@ format: $(DEV)  ## rewrite Python and C in the project's style
 test-unit: $(DEV)  ## no root, no sockets
 	$(PYTEST) tests/unit
 
+.PHONY: test-agent
+test-agent: $(DEV)  ## the kubelet's protocols, over real sockets
+	$(PYTEST) tests/agent
+
 .PHONY: test-c test-kernel test-e2e test-vm test-packaging
 test-c: tools $(MOVER)  ## the mover's parsers under sanitizers
 test-kernel: tools $(MOVER)  ## real network namespaces (root)
