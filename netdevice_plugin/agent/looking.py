@@ -56,7 +56,10 @@ class Looking:
         """Follow the kernel for ever, whatever it answers."""
         while True:
             try:
-                async for snapshot in inventory.stream(node_addresses=node_addresses):
+                links = inventory.stream(
+                    node_addresses=node_addresses, on_overrun=self._metrics.netlink_overrun
+                )
+                async for snapshot in links:
                     self._links, self.trouble = snapshot, ""
                     self._metrics.snapshot()
                     self.first.set()
