@@ -95,7 +95,7 @@ def test_changes_that_are_not_heard(calm: Netns, pod: Netns) -> None:
     """The socket holds one message or two, so that most are lost."""
     chaos = Chaos(4, calm, pod)
     overruns = calm.call(lambda: asyncio.run(compare(chaos, 20, 25, 1)))
-    assert overruns > 20
+    assert overruns > 5
 
 
 def test_changes_while_addresses_are_checked_for_duplicates(host: Netns, pod: Netns) -> None:
