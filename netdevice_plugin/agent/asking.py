@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from netdevice_plugin.deviceplugin.kubelet import Mark, socket_mark
 from netdevice_plugin.offering import InUse
 from netdevice_plugin.operations.metrics import Metrics
+from netdevice_plugin.usage import podresources
 from netdevice_plugin.usage.reading import read
 from netdevice_plugin.usage.usage import Key, Usage
 
 GAP = 1.0  # seconds between two questions at least
 # Seconds for which the checkpoint is believed against podresources: a kubelet that has just
-# started lists no pod before the API server has told it of them.
+# started lists no pod before the API server has told it of them. What this kubelet has listed
+# once and lists no more is believed to be over at once.
 DISBELIEF = 60.0
 
 _log = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ class Asking:
         self._asked = -GAP
         self._problems: frozenset[str] = frozenset()
         self._denied: dict[Key, float] = {}  # since when podresources has not had it
+        self._kubelet: Mark | None = None  # whose podresources have answered
+        self._listed: set[Key] = set()  # what they have had of what the checkpoint has
         self.in_use = InUse()
 
     def soon(self) -> None:
@@ -63,6 +68,7 @@ class Asking:
         """Ask now."""
         self._due = None
         self._asked = self._clock()
+        self._meet(socket_mark(self._kubelet_dir / podresources.NAME))
         usage = await read(self._kubelet_dir, *{kind.partition("/")[0] for kind in kinds})
         self._tell(usage)
         self.in_use = InUse(
@@ -71,6 +77,11 @@ class Asking:
             known=usage.complete or len(usage.problems) < 2,  # one of two sources has answered
         )
         self._heard(usage)
+
+    def _meet(self, kubelet: Mark | None) -> None:
+        if kubelet != self._kubelet:
+            self._kubelet = kubelet
+            self._listed.clear()
 
     async def _until_due(self) -> None:
         while True:
@@ -99,7 +110,11 @@ class Asking:
         }
         denied = {key for key in kept if usage.complete and key not in usage.holders}
         self._denied = {key: self._denied.get(key, now) for key in denied}
-        believed = {key for key in kept if now - self._denied.get(key, now) < DISBELIEF}
+        over = {key for key in denied if key in self._listed}
+        over |= {key for key, since in self._denied.items() if now - since >= DISBELIEF}
+        if usage.complete:
+            self._listed = (self._listed | usage.holders.keys()) & kept
+        believed = kept - over
         for kind, device in believed | usage.holders.keys():
             if kind in ours:
                 found.setdefault(kind, set()).add(device)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from netdevice_plugin.deviceplugin import Kubelet, Observer, PoolServer
-from netdevice_plugin.errors import NetdevError
 from netdevice_plugin.model import Frontend, Listed
 from netdevice_plugin.offering import Listing
 
@@ -15,13 +14,25 @@ _log = logging.getLogger(__name__)
 
 
 class Servers:
-    """The servers of all resources, in a running event loop, until `close`."""
+    """The servers of all resources, while `run` runs; to be made in a loop."""
 
     def __init__(self, kubelet: Kubelet, observer: Observer) -> None:
         self._kubelet = kubelet
         self._observer = observer
         self._running: dict[str, tuple[PoolServer, asyncio.Task[None]]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Serve what is published until cancelled, or raise what a server died of: a bug.
+
+        At the end the streams end first, then the sockets.
+        """
+        async with self._kubelet:
+            try:
+                await self._broken
+            finally:
+                await self._close()
 
     def publish(
         self, listings: Mapping[str, Listing], lists: Mapping[str, Sequence[Listed]]
@@ -42,8 +53,7 @@ class Servers:
         """Name the resources that the kubelet does not know of."""
         return sorted(kind for kind, (server, _) in self._running.items() if not server.registered)
 
-    async def close(self) -> None:
-        """End them all: the streams, then the sockets."""
+    async def _close(self) -> None:
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()
@@ -53,7 +63,7 @@ class Servers:
     def _begin(self, kind: str, listing: Listing) -> None:
         server = PoolServer(listing.pool, self._kubelet, self._observer)
         task = asyncio.create_task(self._run(server, kind, self._ending.pop(kind, None)), name=kind)
-        task.add_done_callback(_report(kind))
+        task.add_done_callback(self._ended)
         self._running[kind] = server, task
 
     async def _run(self, server: PoolServer, kind: str, before: asyncio.Task[None] | None) -> None:
@@ -64,18 +74,12 @@ class Servers:
         finally:
             self._ending.pop(kind, None)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A server never ends of itself: one that does would be missed by the kubelet alone."""
+        if not task.cancelled() and (error := task.exception()) and not self._broken.done():
+            self._broken.set_exception(error)
+
 
 def _is_served(listing: Listing) -> bool:
     """A pool of the other front end is served only for what it still has in pods."""
     return bool(listing.devices) or listing.pool.frontend is not Frontend.DRA
-
-
-def _report(kind: str) -> Callable[[asyncio.Task[None]], None]:
-    def report(task: asyncio.Task[None]) -> None:
-        if task.cancelled() or not (error := task.exception()):
-            return
-        trace = None if isinstance(error, NetdevError) else error
-        why = {"resource": kind, "reason": str(error)}
-        _log.error("Resource cannot be served", extra=why, exc_info=trace)
-
-    return report
