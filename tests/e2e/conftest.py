@@ -18,11 +18,12 @@ from tests.debian import FetchError
 from tests.e2e import containerd as containerds
 from tests.e2e import criruntime, image
 from tests.e2e import node as nodes
+from tests.e2e.agent import Agents
 from tests.e2e.containerd import Containerd
 from tests.e2e.cri import Cri
 from tests.e2e.fetch import ROOT, Parts
 from tests.e2e.fetch import parts as fetch_parts
-from tests.e2e.lender import Lender
+from tests.e2e.lender import CDI, Lender
 from tests.e2e.node import Node
 from tests.e2e.podman import Podman
 from tests.fakes.kubelet import Kubelet
@@ -113,6 +114,17 @@ def kubelet(node: Node, parts: Parts, containerd: Containerd) -> Iterator[Kubele
     connect = criruntime.connector(node, parts, containerd)
     with Kubelet(root, connect, seen_from=node.path("/")) as running:
         yield running
+
+
+@pytest.fixture
+def agents(node: Node, kubelet: Kubelet, tmp_path: pathlib.Path) -> Iterator[Agents]:
+    """Starts agents, offering lan1, lan2, … as `netdevice`; whatever they did must be right."""
+    running = Agents(node, kubelet, tmp_path)
+    for path in node.path(CDI).iterdir():
+        path.unlink()
+    running.configure(netdevice='"lan?"')
+    yield running
+    running.close()
 
 
 @pytest.fixture

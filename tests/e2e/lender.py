@@ -34,6 +34,12 @@ class Lender:
 
     def lend(self, kind: str = "ifb") -> Link:
         """Make a link and offer it, with those made before."""
+        link = self.make(kind)
+        self.generate()
+        return link
+
+    def make(self, kind: str = "ifb") -> Link:
+        """Make a link, for somebody else to offer."""
         number = len(self._links) + 1
         link = Link(
             node=self.node,
@@ -46,7 +52,6 @@ class Lender:
         self._links.append(link)
         link.add()
         self._before = settled(self._host, _dump)
-        self.generate()
         return link
 
     def take_away(self, link: Link) -> None:

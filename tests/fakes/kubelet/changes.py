@@ -16,11 +16,14 @@ class Changes:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.watchers: list[Callable[[], None]] = []  # see every change, with the lock held
         self._condition = threading.Condition(self.lock)
 
     def tell(self) -> None:
         """Let everybody who waits look again."""
         with self.lock:
+            for watch in self.watchers:
+                watch()
             self._condition.notify_all()
 
     def pause(self, seconds: float | None) -> None:

@@ -85,6 +85,11 @@ class Kubelet:
         self.start()
 
     @property
+    def runs(self) -> bool:
+        """Whether a run is on."""
+        return self._life is not None
+
+    @property
     def life(self) -> Life:
         """The current run."""
         assert self._life is not None, "it does not run"

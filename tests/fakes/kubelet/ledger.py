@@ -37,6 +37,12 @@ class Ledger:
         with self._changes.lock:
             return [e for e in self._entries.values() if (e.pod, e.container) == (pod, container)]
 
+    def active(self) -> list[Entry]:
+        """What pods have that are not over."""
+        with self._changes.lock:
+            pods = self._active()
+            return [entry for entry in self._entries.values() if entry.pod in pods]
+
     def taken(self, resource: str) -> frozenset[str]:
         """The devices of a resource that some container has."""
         with self._changes.lock:
