@@ -9,8 +9,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 
 import pytest
+
+from tests.e2e import node as nodes
+from tests.e2e.node import Node
+from tests.packaging.image import NAME, Builder
 
 ROOT = pathlib.Path(__file__).parents[2]
 MOVER = "netdevice_plugin/mover/bin/netdevice-mover"
@@ -107,3 +112,40 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     pip = (home / "venv" / "bin" / "python", "-m", "pip", "install", "--no-input")
     run(*pip, ".", cwd=tree, PATH=str(home / "venv" / "bin"))
     return Installation(home / "venv")
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """A host that has nothing of ours."""
+    with nodes.node() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A checkout, with much in it that belongs into no image."""
+    tree = checkout(tmp_path_factory.mktemp("sources"))
+    for name in ("secret.txt", "cdi/__pycache__/stale.pyc", "netdevice_plugin/mover/bin/stale"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_text("not for the image\n")
+    return tree
+
+
+@pytest.fixture(scope="session")
+def builder(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    """podman with the base image, and room on a disk that is given back."""
+    home = tmp_path_factory.mktemp("images")
+    podman = Builder(node=node, home=home)
+    podman.load_base(home / "base.tar")
+    yield podman
+    podman.remove_all()
+    podman("rmi", "--all", "--force")
+    node.run("umount", f"{home}/overlay", check=False)
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def built(builder: Builder, sources: pathlib.Path) -> Builder:
+    """The image for this machine."""
+    builder.build(sources, f"--tag={NAME}")
+    return builder

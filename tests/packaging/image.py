@@ -7,6 +7,7 @@ are fetched beforehand, by this machine's own pip and whatever index that is set
 from __future__ import annotations
 
 import configparser
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 from tests import debian
@@ -38,12 +40,13 @@ _PACKAGES = (
 _INDEX = "[global]\nno-index = true\nfind-links = /wheels-of-test\n"
 
 
-def base(machine: str) -> pathlib.Path:
-    """A root file system with Python for that machine."""
+def base(machine: str, *more: str) -> pathlib.Path:
+    """A root file system with Python for that machine, and with more packages."""
     architecture = ARCHITECTURES[machine]
+    names = (*_PACKAGES, *more)
 
     def fill(work: pathlib.Path, made: pathlib.Path) -> None:
-        packages = debian.Apt(work, architecture).download_all(*_PACKAGES)
+        packages = debian.Apt(work, architecture).download_all(*names)
         for package in sorted(packages, key=lambda path: not path.name.startswith(_PACKAGES[0])):
             debian.unpack(package, made)
         # What the packages' scripts would have done, as far as Python asks for it.
@@ -53,7 +56,7 @@ def base(machine: str) -> pathlib.Path:
         (made / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
         made.chmod(0o755)
 
-    return debian.cached(_CACHE, ("base", _PACKAGES, architecture), fill)
+    return debian.cached(_CACHE, ("base", names, architecture), fill)
 
 
 def wheels() -> pathlib.Path:
@@ -136,6 +139,13 @@ class Builder(Podman):
         (found,) = json.loads(self("image", "inspect", image).stdout)
         known: dict[str, Any] = found
         return known
+
+    @contextlib.contextmanager
+    def mounted(self, image: str) -> Iterator[pathlib.Path]:
+        """The files of an image, while they are looked at."""
+        path = self("image", "mount", image).stdout.strip()
+        yield self.node.path(path)
+        self("image", "unmount", image)
 
     def as_pod(
         self, pod: Object, container: Object, *arguments: str, check: bool = True

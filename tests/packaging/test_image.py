@@ -14,13 +14,10 @@ from collections.abc import Iterator
 import pytest
 
 import netdevice_plugin
-from tests.e2e import node as nodes
 from tests.e2e.lender import Lender
-from tests.e2e.node import Node
 from tests.manifests import BASE as BASE_MANIFESTS
 from tests.manifests import ROOT, Object, configuration, pod_spec
 from tests.packaging import elf, image, kustomize
-from tests.packaging.conftest import checkout
 from tests.packaging.image import BASE, FOREIGN, HOME, NAME, Builder, BuildError
 
 LIMIT = 150 * 1024 * 1024  # bytes more than the base
@@ -41,62 +38,20 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    """A host that has nothing of ours."""
-    with nodes.node() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A checkout, with much in it that belongs into no image."""
-    tree = checkout(tmp_path_factory.mktemp("sources"))
-    for name in ("secret.txt", "cdi/__pycache__/stale.pyc", "netdevice_plugin/mover/bin/stale"):
-        (tree / name).parent.mkdir(exist_ok=True)
-        (tree / name).write_text("not for the image\n")
-    return tree
-
-
-@pytest.fixture(scope="module")
-def builder(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    """podman with the base image, and room on a disk that is given back."""
-    home = tmp_path_factory.mktemp("images")
-    podman = Builder(node=node, home=home)
-    podman.load_base(home / "base.tar")
-    yield podman
-    podman.remove_all()
-    podman("rmi", "--all", "--force")
-    node.run("umount", f"{home}/overlay", check=False)
-    shutil.rmtree(home)
-
-
-@pytest.fixture(scope="module")
-def built(builder: Builder, sources: pathlib.Path) -> Builder:
-    """The image for this machine."""
-    builder.build(sources, f"--tag={NAME}")
-    return builder
-
-
-@pytest.fixture(scope="module")
 def foreign(builder: Builder, sources: pathlib.Path) -> Iterator[pathlib.Path]:
     """What the build stage makes for the other machine; the last stage only copies it."""
     architecture = image.ARCHITECTURES[FOREIGN]
     name = f"localhost/{architecture}"
     builder.build(sources, "--target=build", f"--tag={name}", TARGETARCH=architecture)
-    yield from mounted(builder, name)
-
-
-def mounted(builder: Builder, name: str) -> Iterator[pathlib.Path]:
-    """The files of an image, while they are looked at."""
-    path = builder("image", "mount", name).stdout.strip()
-    yield builder.node.path(path)
-    builder("image", "unmount", name)
+    with builder.mounted(name) as files:
+        yield files
 
 
 @pytest.fixture
 def root(built: Builder) -> Iterator[pathlib.Path]:
     """The files of the image."""
-    yield from mounted(built, NAME)
+    with built.mounted(NAME) as files:
+        yield files
 
 
 @pytest.fixture(scope="module")
