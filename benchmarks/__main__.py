@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import commands, containers, listing, machine, moving
+from benchmarks import agent, commands, containers, listing, machine, moving
 from benchmarks.numbers import Table
 
 _PATIENCE = 600  # seconds at most before each table, with --wait
@@ -23,6 +23,7 @@ FULL: Mapping[str, Part] = {
     "hooks": functools.partial(moving.against_hooks, 20, ("veth", "macvlan")),
     "inventory": functools.partial(listing.listing, (1, 100, 1000, 4000), 9),
     "commands": functools.partial(commands.commands, (1, 100, 1000, 4000), 15),
+    "agent": functools.partial(agent.following, (1, 64, 512, 2048), agent.FULL),
     "containers": functools.partial(containers.starts, ("ifb", "veth", "macvlan"), 40),
 }
 QUICK: Mapping[str, Part] = {
@@ -31,6 +32,7 @@ QUICK: Mapping[str, Part] = {
     "hooks": functools.partial(moving.against_hooks, 1, ("veth",)),
     "inventory": functools.partial(listing.listing, (1, 20), 1),
     "commands": functools.partial(commands.commands, (3,), 1),
+    "agent": functools.partial(agent.following, (1, 20), agent.QUICK),
     "containers": functools.partial(containers.starts, ("ifb",), 2),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import statistics
 import textwrap
@@ -27,6 +28,11 @@ class Samples:
             return self.seconds[0], self.seconds[0]
         low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
         return low, high
+
+    def percentile(self, number: int) -> float:
+        """What that many in a hundred do not exceed."""
+        ordered = sorted(self.seconds)
+        return ordered[max(0, math.ceil(len(ordered) * number / 100) - 1)]
 
     def over(self, other: Samples) -> float:
         """The ratio of the medians."""

@@ -12,6 +12,7 @@ TITLES = (
     "Mover against hooks that one could write",
     "Inventory and CDI file",
     "Commands, whole process",
+    "Agent",
     "Container start on containerd, with and without a device",
 )
 
