@@ -50,7 +50,7 @@ def anchors(page: pathlib.Path) -> set[str]:
 # Where the architecture's file names may start.
 _PLACES = (
     *(ROOT / name for name in ("", "cdi", "netdevice_plugin")),
-    *(ROOT / "netdevice_plugin" / name for name in ("cli", "inventory", "mover/src")),
+    *(ROOT / "netdevice_plugin" / name for name in ("agent", "cli", "inventory", "mover/src")),
 )
 
 
@@ -118,6 +118,15 @@ def test_every_file_of_the_mover_is_in_the_architecture() -> None:
     text = prose(ROOT / "ARCHITECTURE.md")
     for path in SOURCES.glob("*.c"):
         assert f"`{path.name}`" in text
+
+
+def test_every_part_of_the_package_is_in_the_architecture() -> None:
+    text = prose(ROOT / "ARCHITECTURE.md")
+    parts = {path.name for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
+    parts |= {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")} - {"mover/"}
+    parts |= {path.name for path in (PACKAGE / "agent").glob("[a-z]*.py")}
+    assert len(parts) > 25
+    assert [part for part in sorted(parts) if f"`{part}`" not in text] == []
 
 
 def steps() -> set[str]:
