@@ -27,9 +27,16 @@ int add_holder(struct mover *mover)
     const struct oci_state *state = &mover->state;
     struct holder *holder = find_holder(record, state->id);
 
+    bool only = record->holder_count == (holder != NULL);
     if (holder == NULL && record->holder_count == RECORD_HOLDERS)
         return fail(mover, -E2BIG, "enter the container as a holder",
                     "16 containers of this pod hold the device already");
+    if (!only && !sees_holders(mover))
+        return fail(mover, -EXDEV, "enter the container as a holder",
+                    "the other containers that hold the device are of another PID namespace, and "
+                    "one record can be of one alone");
+    if (only)
+        record->pidns = mover->pidns;
     if (holder == NULL)
         holder = &record->holders[record->holder_count++];
     memset(holder, 0, sizeof *holder);
@@ -47,22 +54,23 @@ int add_holder(struct mover *mover)
 }
 
 /* Live holders other than this container, as process_wait() wants them. */
-static size_t others_alive(const struct record *record, const char *id, int pids[RECORD_HOLDERS])
+static size_t others_alive(const struct mover *mover, int pids[RECORD_HOLDERS])
 {
+    const struct record *record = &mover->record;
     size_t count = 0;
 
     for (size_t i = 0; i < record->holder_count; i++)
-        if (strcmp(record->holders[i].id, id) != 0 &&
-            process_is(record->holders[i].pid, record->holders[i].start))
+        if (strcmp(record->holders[i].id, mover->state.id) != 0 &&
+            holder_lives(mover, &record->holders[i]))
             pids[count++] = record->holders[i].pid;
     return count;
 }
 
-static void put_holders(struct text *text, const struct record *record)
+static void put_holders(struct text *text, const struct mover *mover)
 {
-    for (size_t i = 0; i < record->holder_count; i++) {
-        const struct holder *holder = &record->holders[i];
-        if (!process_is(holder->pid, holder->start))
+    for (size_t i = 0; i < mover->record.holder_count; i++) {
+        const struct holder *holder = &mover->record.holders[i];
+        if (!holder_lives(mover, holder))
             continue;
         text_put(text, "container ");
         text_put_quoted(text, span_of(holder->id));
@@ -85,7 +93,10 @@ int fail_held(struct mover *mover)
 
     text_init(&text, reason, sizeof reason);
     text_put(&text, "it is held by ");
-    put_holders(&text, &mover->record);
+    put_holders(&text, mover);
+    if (!sees_holders(mover))
+        text_put(&text, "whether that lives cannot be told in this PID namespace, which is not "
+                        "the one of its runtime: run this on the host; ");
     text_put(&text, "`netdevice-plugin status` shows it");
     mover->held = true;
     return fail(mover, -EBUSY, "take the device", reason);
@@ -101,7 +112,7 @@ static int fail_other_name(struct mover *mover)
     text_put(&text, "this pod has it as ");
     text_put(&text, mover->record.pod_name);
     text_put(&text, ", used by ");
-    put_holders(&text, &mover->record);
+    put_holders(&text, mover);
     text_put(&text, "ask for it under the same name");
     return fail(mover, -EEXIST, "share the device", reason);
 }
@@ -110,7 +121,7 @@ static int fail_other_name(struct mover *mover)
 
 static int open_pod(struct mover *mover, struct pod *pod)
 {
-    uint64_t own_device, own_inode;
+    struct nsid own;
 
     pod->nl.fd = -1;
     pod->netns = -1;
@@ -120,12 +131,12 @@ static int open_pod(struct mover *mover, struct pod *pod)
     if (pod->netns < 0)
         return fail(mover, pod->netns, "open the network namespace of the container's process",
                     NULL);
-    int rc = netns_identity(pod->netns, &pod->device, &pod->inode);
+    int rc = netns_identity(pod->netns, &pod->id);
     if (rc == 0)
-        rc = netns_identity(mover->own, &own_device, &own_inode);
+        rc = netns_identity(mover->own, &own);
     if (rc < 0)
         return fail(mover, rc, "look at the network namespaces", NULL);
-    if (pod->device == own_device && pod->inode == own_inode)
+    if (nsid_equal(pod->id, own))
         return fail(mover, -EINVAL, "find the pod",
                     "the container uses the host's own network namespace (hostNetwork), where the "
                     "link is already; give it one of its own or do not ask for the device");
@@ -142,7 +153,7 @@ static void close_pod(struct pod *pod)
 
 static bool is_in(const struct record *record, const struct pod *pod)
 {
-    return record->netns_dev == pod->device && record->netns_ino == pod->inode;
+    return nsid_equal(record->netns, pod->id);
 }
 
 /*
@@ -158,8 +169,7 @@ static int share(struct mover *mover, struct pod *pod)
     int rc = link_get(&pod->nl, record->pod_ifindex, NULL, &link);
     if (rc < 0)
         return rc;
-    if (strcmp(record->pod_name, mover->options->as) != 0 &&
-        others_alive(record, mover->state.id, pids) > 0)
+    if (strcmp(record->pod_name, mover->options->as) != 0 && others_alive(mover, pids) > 0)
         return fail_other_name(mover);
     if (strcmp(link.name, mover->options->as) != 0) {
         rc = link_rename(&pod->nl, link.ifindex, mover->options->as);
@@ -247,7 +257,8 @@ static int wait_for_holder(struct mover *mover, const int *pids, size_t count, u
     if (now >= deadline)
         return fail_held(mover);
     unlock_device(mover);
-    int rc = process_wait(pids, count, (int)(deadline - now));
+    /* The numbers of processes that we do not see are those of others here. */
+    int rc = process_wait(pids, sees_holders(mover) ? count : 0, (int)(deadline - now));
     if (rc < 0 && rc != -ETIMEDOUT)
         return fail(mover, rc, "wait for the holder to end", NULL);
     rc = lock_device(mover);
@@ -274,7 +285,7 @@ static int settle(struct mover *mover, struct pod *pod, uint64_t deadline)
             if (rc != -ENODEV)
                 return rc < 0 ? rc : 1;
         }
-        size_t count = others_alive(record, mover->state.id, pids);
+        size_t count = others_alive(mover, pids);
         if (count > 0 && !is_in(record, pod))
             return wait_for_holder(mover, pids, count, deadline);
     }

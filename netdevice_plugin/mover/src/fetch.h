@@ -5,8 +5,15 @@
 #include "mover.h"
 
 /*
- * The link of the record on the host, brought there if need be. -ENODEV: it is neither
- * in the pod nor on the host; -EEXIST: several on the host could be it.
+ * -EXDEV, with nothing touched: the pin cannot be seen, and may be mounted all the same,
+ * as these are not surely the host's mounts. To remove its file would take it away there.
+ */
+int check_pin(struct mover *mover);
+
+/*
+ * The link of the record on the host, brought there if need be. -ENODEV: it is surely
+ * not in the pod, and not on the host, or several there could be it. With any other
+ * error it may be in the pod: the pin must stay.
  */
 int fetch(struct mover *mover, struct link *out);
 

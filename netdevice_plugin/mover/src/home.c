@@ -230,13 +230,16 @@ int bring_home(struct mover *mover)
     struct record *record = &mover->record;
     static struct link link;
 
+    int rc = check_pin(mover);
+    if (rc < 0)
+        return rc;
     if (record->phase != PHASE_ATTACHING && record->phase != PHASE_RETURNING) {
         record->phase = PHASE_RETURNING;
         /* Full or read-only: then the link comes home without a note of it. */
         record_write(mover->options->run_dir, record);
     }
-    int rc = fetch(mover, &link);
-    if (rc == -ENODEV || rc == -EEXIST) {
+    rc = fetch(mover, &link);
+    if (rc == -ENODEV) {
         fail(mover, -ENODEV, "bring the link home",
              "it is neither in the pod's network namespace nor on the host");
         keep_error(mover, PHASE_LOST);

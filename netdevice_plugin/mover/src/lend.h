@@ -2,11 +2,12 @@
 #define NDM_LEND_H
 
 #include "mover.h"
+#include "netns.h"
 
 /* The pod's side of one attach. */
 struct pod {
     int netns;
-    uint64_t device, inode;
+    struct nsid id;
     struct nl nl;
 };
 

@@ -166,6 +166,9 @@ int read_record(struct mover *mover)
         record_init(&mover->record);
         return 0;
     }
+    /* The pin lies beside its record, whatever path leads here. */
+    if (rc == 0)
+        path_join(mover->record.pin, mover->options->run_dir, "netns", mover->options->device);
     if (rc != -EINVAL)
         return rc < 0 ? fail(mover, rc, "read the record", NULL) : 0;
     text_init(&text, reason, sizeof reason);
@@ -225,7 +228,8 @@ static int enter_run_directory(struct mover *mover)
         if (rc < 0)
             return fail(mover, rc, path, NULL);
     }
-    mounts_of_host(mover->options->run_dir);
+    mover->on_host = mounts_of_host(mover->options->run_dir);
+    mover->pidns = pidns_own();
     mover->entered = true;
     return 0;
 }

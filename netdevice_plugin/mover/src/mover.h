@@ -17,6 +17,8 @@ struct mover {
     struct nl host;
     int lock;             /* -1: not ours */
     bool entered;         /* the run directory is there */
+    bool on_host;         /* with the mounts of process 1 */
+    struct nsid pidns;    /* of the processes that we see; not known: of others than ours */
     struct record record; /* phase PHASE_NONE: the device is at home */
     bool held;            /* it was that another container that lives has the device */
     bool moved;           /* the link is where the command wanted it, and was not before */
@@ -54,7 +56,8 @@ int write_record(struct mover *mover);
  * Brings the device of the record home, wherever it is, and makes it what it was;
  * then drops pin and record. -ENODEV: it is nowhere to be found; the record says
  * lost. -EUCLEAN: it is home, but not all could be restored; the record says
- * stranded. Does nothing that is done already, so it mends what any kill left.
+ * stranded. -EXDEV, and nothing touched: the pin may be mounted where it is not seen
+ * from here. Does nothing that is done already, so it mends what any kill left.
  */
 int bring_home(struct mover *mover);
 
@@ -63,6 +66,10 @@ int attach(struct mover *mover);
 int detach(struct mover *mover);
 int reclaim(struct mover *mover);
 
+/* Whether the numbers of the holders' processes mean here what they meant where they were read. */
+bool sees_holders(const struct mover *mover);
+/* True as well of who cannot be seen. */
+bool holder_lives(const struct mover *mover, const struct holder *holder);
 /* Holders whose process has ended are taken out of the record, but for `keep`. */
 void drop_dead_holders(struct mover *mover, const char *keep);
 

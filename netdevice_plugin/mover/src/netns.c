@@ -55,33 +55,42 @@ int netns_of_process(int pid)
     return open_read(path);
 }
 
-int netns_identity(int netns, uint64_t *device, uint64_t *inode)
+static struct nsid nsid_of(const struct stat *file)
+{
+    return (struct nsid){file->st_dev, file->st_ino};
+}
+
+bool nsid_equal(struct nsid one, struct nsid other)
+{
+    return one.device == other.device && one.inode == other.inode;
+}
+
+int netns_identity(int netns, struct nsid *out)
 {
     struct stat found;
 
     if (fstat(netns, &found) < 0)
         return -errno;
-    *device = found.st_dev;
-    *inode = found.st_ino;
+    *out = nsid_of(&found);
     return 0;
 }
 
 /* Keeps `netns` if it is the one that is looked for, closes it otherwise. */
-static int only_if(int netns, uint64_t device, uint64_t inode)
+static int only_if(int netns, struct nsid wanted)
 {
-    uint64_t found_device, found_inode;
+    struct nsid found;
 
     if (netns < 0)
         return netns;
-    if (netns_identity(netns, &found_device, &found_inode) == 0 && found_device == device &&
-        found_inode == inode)
+    if (netns_identity(netns, &found) == 0 && nsid_equal(found, wanted))
         return netns;
     close(netns);
     return -ENOENT;
 }
 
-int netns_search(uint64_t device, uint64_t inode)
+int netns_search(struct nsid wanted)
 {
+    bool all = true, first = false;
     int found = -ENOENT;
     DIR *proc = opendir("/proc");
 
@@ -89,11 +98,15 @@ int netns_search(uint64_t device, uint64_t inode)
         return -errno;
     for (struct dirent *entry; found < 0 && (entry = readdir(proc)) != NULL;) {
         uint64_t pid;
-        if (parse_unsigned(span_of(entry->d_name), INT32_MAX, &pid) == 0)
-            found = only_if(netns_of_process((int)pid), device, inode);
+        if (parse_unsigned(span_of(entry->d_name), INT32_MAX, &pid) < 0)
+            continue;
+        found = only_if(netns_of_process((int)pid), wanted);
+        first |= pid == 1; /* never shown where /proc hides the processes of others */
+        /* Process 1 is no pod's, and closed to us where we are in a container ourselves. */
+        all &= pid == 1 || found >= 0 || found == -ENOENT || found == -ESRCH;
     }
     closedir(proc);
-    return found < 0 ? -ENOENT : found;
+    return found >= 0 ? found : all && first ? -ENOENT : -EACCES;
 }
 
 int netns_within(int netns, int own, int (*work)(void *arg), void *arg)
@@ -132,15 +145,25 @@ static bool proc_is_ours(void)
            (pid_t)pid == getpid();
 }
 
-void mounts_of_host(const char *run_dir)
+struct nsid pidns_own(void)
+{
+    struct stat found;
+
+    if (!proc_is_ours() || stat("/proc/self/ns/pid", &found) < 0)
+        return (struct nsid){0, 0};
+    return nsid_of(&found);
+}
+
+bool mounts_of_host(const char *run_dir)
 {
     struct stat here, there, seen;
     int own = open_read("/proc/self/ns/mnt");
     int host = open_read("/proc/1/ns/mnt");
+    bool known = own >= 0 && host >= 0 && fstat(own, &here) == 0 && fstat(host, &there) == 0;
+    bool same = known && same_file(&here, &there);
 
-    if (own >= 0 && host >= 0 && fstat(own, &here) == 0 && fstat(host, &there) == 0 &&
-        !same_file(&here, &there) && stat(run_dir, &seen) == 0 && setns(host, CLONE_NEWNS) == 0) {
-        bool same = stat(run_dir, &there) == 0 && same_file(&seen, &there) && proc_is_ours();
+    if (known && !same && stat(run_dir, &seen) == 0 && setns(host, CLONE_NEWNS) == 0) {
+        same = stat(run_dir, &there) == 0 && same_file(&seen, &there) && proc_is_ours();
         if (!same && setns(own, CLONE_NEWNS) < 0)
             _exit(1); /* what follows would be written where nobody looks */
     }
@@ -148,6 +171,7 @@ void mounts_of_host(const char *run_dir)
         close(own);
     if (host >= 0)
         close(host);
+    return same;
 }
 
 int pin_mount(const char *path, int netns)
@@ -183,9 +207,16 @@ int pin_unmount(const char *path)
     return remove_file(path);
 }
 
-int pin_open(const char *path, uint64_t device, uint64_t inode)
+int pin_open(const char *path, struct nsid wanted)
 {
-    return only_if(open_read(path), device, inode);
+    return only_if(open_read(path), wanted);
+}
+
+bool pin_is_covered(const char *path, struct nsid wanted)
+{
+    struct stat found;
+
+    return stat(path, &found) < 0 ? errno != ENOENT : !nsid_equal(nsid_of(&found), wanted);
 }
 
 /* /proc/PID/stat: "PID (comm) S ppid ...": comm may hold anything, so count from its end. */

@@ -167,8 +167,7 @@ int prepare(struct mover *mover, struct pod *pod)
     span_copy(span_of(options->as), record->pod_name, sizeof record->pod_name);
     path_join(record->pin, options->run_dir, "netns", options->device);
     record->pod_mac = options->mac;
-    record->netns_dev = pod->device;
-    record->netns_ino = pod->inode;
+    record->netns = pod->id;
     int rc = find_link(mover, &record->link);
     if (rc == 0)
         rc = capture(mover);

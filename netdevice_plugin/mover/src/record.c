@@ -20,7 +20,7 @@ static char file_text[RECORD_TEXT_MAX];
 static const char *const phases[] = {"none",      "attaching", "attached",
                                      "returning", "lost",      "stranded"};
 
-enum form { TEXT, INT, U32, U64, MAC, BYTES16, WORDS, NAMES, MESSAGES, LINES };
+enum form { TEXT, INT, U32, U64, NSID, MAC, BYTES16, WORDS, NAMES, MESSAGES, LINES };
 
 struct field {
     const char *key;
@@ -34,6 +34,8 @@ struct field {
 #define SIZED(member) AT(member), sizeof((struct record *)0)->member
 
 static const struct field fields[] = {
+    {"netns", NSID, AT(netns), 0, 0},
+    {"pidns", NSID, AT(pidns), 0, 0},
     {"device", TEXT, SIZED(device), 0},
     {"pin", TEXT, SIZED(pin), 0},
     {"recorded", U64, AT(recorded), 0, 0},
@@ -138,6 +140,8 @@ static bool is_set(const struct field *field, const char *at, const struct recor
     switch (field->form) {
     case TEXT:
         return at[0] != '\0';
+    case NSID:
+        return ((const struct nsid *)(const void *)at)->inode != 0;
     case MAC:
         return ((const struct mac *)(const void *)at)->length > 0;
     case BYTES16:
@@ -147,6 +151,13 @@ static bool is_set(const struct field *field, const char *at, const struct recor
     default:
         return true;
     }
+}
+
+static void put_nsid(struct text *out, const struct nsid *id)
+{
+    text_put_unsigned(out, id->device);
+    text_put_char(out, ':');
+    text_put_unsigned(out, id->inode);
 }
 
 static void put_field(struct text *out, const struct field *field, const struct record *record)
@@ -166,6 +177,8 @@ static void put_field(struct text *out, const struct field *field, const struct 
     put_key(out, field->key);
     if (field->form == TEXT)
         text_put_escaped(out, span_of(at));
+    else if (field->form == NSID)
+        put_nsid(out, (const struct nsid *)(const void *)at);
     else if (field->form == MAC)
         text_put_mac(out, (const struct mac *)(const void *)at);
     else if (field->form == BYTES16)
@@ -206,10 +219,6 @@ int record_format(const struct record *record, struct text *out)
 {
     text_put(out, "format=1\nphase=");
     text_put(out, phases[record->phase]);
-    text_put(out, "\nnetns=");
-    text_put_unsigned(out, record->netns_dev);
-    text_put_char(out, ':');
-    text_put_unsigned(out, record->netns_ino);
     text_put_char(out, '\n');
     for (size_t i = 0; i < record->holder_count; i++)
         put_holder(out, &record->holders[i]);
@@ -229,12 +238,12 @@ static int parse_phase(struct span value, struct record *out)
     return -EINVAL;
 }
 
-static int parse_netns(struct span value, struct record *out)
+static int parse_nsid(struct span value, struct nsid *out)
 {
     struct span device = span_cut(&value, ':', NULL);
-    int rc = parse_unsigned(device, UINT64_MAX, &out->netns_dev);
+    int rc = parse_unsigned(device, UINT64_MAX, &out->device);
 
-    return rc < 0 ? rc : parse_unsigned(value, UINT64_MAX, &out->netns_ino);
+    return rc < 0 ? rc : parse_unsigned(value, UINT64_MAX, &out->inode);
 }
 
 /* A word as text_put_word() wrote it; "-" is nothing, no word at all is wrong. */
@@ -340,6 +349,8 @@ static int parse_field(const struct field *field, struct span value, struct reco
     switch (field->form) {
     case TEXT:
         return text_unescape(value, at, field->size);
+    case NSID:
+        return parse_nsid(value, (struct nsid *)(void *)at);
     case MAC:
         return parse_mac(value, (struct mac *)(void *)at);
     case BYTES16:
@@ -367,8 +378,6 @@ static int parse_line(struct span line, size_t number, struct record *out)
         return span_is(key, "format") && span_is(line, "1") ? 0 : -EINVAL;
     if (span_is(key, "phase"))
         return parse_phase(line, out);
-    if (span_is(key, "netns"))
-        return parse_netns(line, out);
     if (span_is(key, "holder"))
         return parse_holder(line, out);
     for (size_t i = 0; i < FIELDS; i++)
@@ -380,7 +389,7 @@ static int parse_line(struct span line, size_t number, struct record *out)
 /* What a record must have to bring a link home by. */
 static bool is_whole(const struct record *record)
 {
-    return record->phase != PHASE_NONE && record->netns_ino != 0 && record->link.ifindex != 0 &&
+    return record->phase != PHASE_NONE && record->netns.inode != 0 && record->link.ifindex != 0 &&
            is_device_name(span_of(record->device)) && is_link_name(span_of(record->link.name)) &&
            is_link_name(span_of(record->pod_name)) && messages_valid(ADDRESS, &record->addresses) &&
            messages_valid(ROUTE, &record->routes) && messages_valid(NEXTHOP, &record->nexthops) &&

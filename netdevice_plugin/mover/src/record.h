@@ -7,6 +7,7 @@
 #include "files.h"
 #include "link.h"
 #include "list.h"
+#include "netns.h"
 #include "ocistate.h"
 #include "text.h"
 
@@ -40,12 +41,13 @@ struct holder {
 struct record {
     enum phase phase;
     char device[64];
-    uint64_t netns_dev, netns_ino; /* the pod's */
+    struct nsid netns; /* the pod's */
     char pin[PATH_SIZE];
     uint64_t recorded; /* CLOCK_BOOTTIME, seconds */
     char pod_name[IFNAMSIZ];
     int pod_ifindex;
     struct mac pod_mac; /* that we gave it there; none if it kept its own */
+    struct nsid pidns;  /* that of the holders' pids; not known in older records */
     size_t holder_count;
     struct holder holders[RECORD_HOLDERS];
     struct identity spec;

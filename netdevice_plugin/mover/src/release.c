@@ -6,6 +6,18 @@
 #include "mover.h"
 #include "netns.h"
 
+bool sees_holders(const struct mover *mover)
+{
+    const struct nsid *theirs = &mover->record.pidns;
+
+    return theirs->inode == 0 || nsid_equal(*theirs, mover->pidns);
+}
+
+bool holder_lives(const struct mover *mover, const struct holder *holder)
+{
+    return !sees_holders(mover) || process_is(holder->pid, holder->start);
+}
+
 void drop_dead_holders(struct mover *mover, const char *keep)
 {
     struct record *record = &mover->record;
@@ -13,7 +25,7 @@ void drop_dead_holders(struct mover *mover, const char *keep)
 
     for (size_t i = 0; i < record->holder_count; i++) {
         const struct holder *holder = &record->holders[i];
-        if (strcmp(holder->id, keep) == 0 || process_is(holder->pid, holder->start))
+        if (strcmp(holder->id, keep) == 0 || holder_lives(mover, holder))
             record->holders[kept++] = *holder;
     }
     record->holder_count = kept;
@@ -87,7 +99,8 @@ int reclaim(struct mover *mover)
         }
     }
     rc = bring_home(mover);
-    if (rc < 0 && forgotten && record_remove(options->run_dir, record->device) == 0) {
+    if (rc < 0 && rc != -EXDEV && forgotten &&
+        record_remove(options->run_dir, record->device) == 0) {
         forgive(mover);
         forget_error(mover);
         return EXIT_DONE;

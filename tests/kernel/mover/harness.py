@@ -226,11 +226,15 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mover:
-    """The binary, run in a host namespace with a run directory of this test's own."""
+    """The binary, run in a host namespace with a run directory of this test's own.
+
+    `enter` is a command that starts it elsewhere: in a container, say.
+    """
 
     binary: pathlib.Path
     host: Netns
     run_dir: pathlib.Path
+    enter: tuple[str, ...] = ()
 
     def start(
         self, *args: str, env: Mapping[str, str] | None = None, stderr: int | IO[str] | None = None
@@ -238,7 +242,7 @@ class Mover:
         """Start it; its stdin is open."""
         with inside(self.host.path):
             return subprocess.Popen(
-                [self.binary, *args],
+                [*self.enter, self.binary, *args],
                 text=True,
                 errors="surrogateescape",
                 stdin=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import signal
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.kernel.mover.dump import Dump, assert_same, settled
-from tests.kernel.mover.harness import Container, Containers, Mover, Result, identity
+from tests.kernel.mover.elsewhere import hidden_from
+from tests.kernel.mover.harness import DEVICE, Container, Containers, Mover, Result, identity
 from tests.kernel.mover.links import RICH, make_up
 from tests.kernel.scratch import Netns
 
@@ -70,12 +72,23 @@ def by_the_next_container(
     successor.end()
 
 
+def by_reclaim_after_one_elsewhere(
+    mover: Mover, containers: Containers, container: Container, args: tuple[str, ...]
+) -> None:
+    """Somebody reclaims where the pin is not seen, to no avail, and then on the host."""
+    container.end()
+    result = dataclasses.replace(mover, enter=hidden_from(mover.pin())).reclaim()
+    assert result.code == 0 or "look for the pin" in result.reason, result
+    mover.reclaim().ok()
+
+
 @pytest.mark.parametrize(
     ("kind", "heal"),
     [
         ("veth", by_reclaim),
         ("veth", by_poststop),
         ("veth", by_the_next_container),
+        ("veth", by_reclaim_after_one_elsewhere),
         ("macvlan", by_reclaim),
     ],
 )
@@ -104,6 +117,7 @@ def test_an_attach_killed_at_any_step_loses_nothing(
         ("veth", "dead", by_reclaim),
         ("veth", "dead", by_poststop),
         ("veth", "dead", by_the_next_container),
+        ("veth", "dead", by_reclaim_after_one_elsewhere),
         ("macvlan", "dead", by_reclaim),
     ],
 )
@@ -120,6 +134,34 @@ def test_a_detach_killed_at_any_step_loses_nothing(
             container.end()
         result = fast_mover.detach(container, env=killed_at(step))
         heal(fast_mover, containers, container, args)
+        assert_same(fast_mover.host, before)
+        assert fast_mover.leftovers() == []
+        return result
+
+    assert each_step(detach) > 10
+
+
+@pytest.mark.parametrize("kind", ["veth", "macvlan"])
+def test_a_detach_to_a_host_with_its_names_taken_killed_at_any_step_loses_nothing(
+    kind: str, fast_mover: Mover, containers: Containers
+) -> None:
+    before = rich(fast_mover.host, kind)
+    args = identity(fast_mover.host)
+    number = fast_mover.host.links()[DEVICE]["ifindex"]
+    clash = [f"link add {DEVICE} type veth peer name clash1"]
+    clash += [f"link property add dev {DEVICE} altname ndp{number}{end}" for end in ("", "-1")]
+
+    def detach(step: int) -> Result:
+        container = containers.alone()
+        fast_mover.attach(container, *args).ok()
+        container.end()
+        fast_mover.host.batch(clash)
+        result = fast_mover.detach(container, env=killed_at(step))
+        assert fast_mover.reclaim().code == 1
+        assert fast_mover.record().one("phase") == "stranded"
+        assert f"ndp{number}-2" in fast_mover.host.links()
+        fast_mover.host.ip("link", "del", DEVICE)
+        fast_mover.reclaim().ok()
         assert_same(fast_mover.host, before)
         assert fast_mover.leftovers() == []
         return result

@@ -140,6 +140,25 @@ def test_a_link_that_the_pod_gave_away_is_lost(
         assert_lost(mover, container)
 
 
+def test_a_link_that_was_away_from_the_pod_and_got_another_number_there_comes_home(
+    mover: Mover, pod: Netns, containers: Containers
+) -> None:
+    make_up(mover.host)
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host), "--as", "net1").ok()
+    number = pod.links()["net1"]["ifindex"]
+    with netns("third") as third:
+        pod.ip("link", "set", "net1", "netns", third.name)
+        pod.ip("link", "add", "index", str(number), "other0", "type", "ifb")
+        third.ip("link", "set", "net1", "netns", pod.name)
+    assert pod.links()["net1"]["ifindex"] != number
+    container.end()
+    mover.detach(container).ok()
+    assert mover.leftovers() == []
+    assert_same(mover.host, before)
+
+
 def assert_lost(mover: Mover, container: Container) -> None:
     """Detach says so without failing the runtime; reclaim says so, and forgets it when told."""
     container.end()

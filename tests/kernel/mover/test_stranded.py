@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kernel.mover.dump import assert_same, settled
-from tests.kernel.mover.harness import DEVICE, Containers, Mover, identity
+from tests.kernel.mover.harness import DEVICE, Containers, Mover, identity, mounts
 from tests.kernel.mover.links import MAC, make_up
 from tests.kernel.scratch import Netns
 
@@ -51,6 +51,91 @@ def test_a_name_that_was_taken_meanwhile_strands_the_link_until_it_is_free(
     (home,) = (link for link in mover.host.links().values() if link["address"] == MAC)
     assert home["mtu"] == 1400
     mover.host.batch(cure)
+    mover.reclaim().ok()
+    assert mover.leftovers() == []
+    assert_same(mover.host, before)
+
+
+def names_of_one_link(name: str, *others: str) -> list[str]:
+    """Commands that make a link with one name and others beside it."""
+    altnames = [f"link property add dev {name} altname {other}" for other in others]
+    return [f"link add {name} type veth peer name clash1", *altnames]
+
+
+@pytest.mark.parametrize("spares", [1, 2, 12])
+@pytest.mark.parametrize("end", ["pod lives", "pod died"])
+def test_where_spare_names_are_taken_as_well_the_link_comes_home_under_another(
+    end: str, spares: int, mover: Mover, containers: Containers
+) -> None:
+    make_up(mover.host)
+    before = settled(mover.host)
+    number = mover.host.links()[DEVICE]["ifindex"]
+    spare = [f"ndp{number}", *(f"ndp{number}-{i}" for i in range(1, 13))]
+    container = containers.alone()
+    mover.attach(container, *identity(mover.host)).ok()
+    mover.host.batch(names_of_one_link(DEVICE, *spare[:spares]))
+    if end == "pod died":
+        container.end()
+
+    result = mover.detach(container)
+
+    assert result.code == 0, result
+    assert "give the link its name back" in result.reason
+    assert mover.record().one("phase") == "stranded"
+    home = mover.host.links()[spare[spares]]
+    assert (home["address"], home["ifindex"], home["mtu"]) == (MAC, number, 1400)
+    assert mover.reclaim().code == 1
+    mover.host.ip("link", "del", DEVICE)
+    mover.reclaim().ok()
+    assert mover.leftovers() == []
+    assert_same(mover.host, before)
+
+
+@pytest.mark.parametrize("end", ["pod lives", "pod died"])
+def test_a_link_that_gets_no_name_on_the_host_stays_pinned_until_there_is_one(
+    end: str, mover: Mover, containers: Containers
+) -> None:
+    make_up(mover.host)
+    before = settled(mover.host)
+    number = mover.host.links()[DEVICE]["ifindex"]
+    spare = [f"ndp{number}", *(f"ndp{number}-{i}" for i in range(1, 100))]
+    container = containers.alone()
+    mover.attach(container, *identity(mover.host)).ok()
+    mover.host.batch(names_of_one_link(DEVICE, *spare[:50]))
+    mover.host.batch([f"link property add dev clash1 altname {name}" for name in spare[50:]])
+    if end == "pod died":
+        container.end()
+
+    assert mover.detach(container).code == 0
+
+    for _ in range(2):
+        result = mover.reclaim()
+        assert result.code == 1, result
+        assert "move the link home: links on the host have its name" in result.reason
+        assert mover.record().one("phase") == "returning"
+        assert mounts(mover.run_dir) == [str(mover.pin())]
+    mover.host.ip("link", "del", DEVICE)
+    mover.reclaim().ok()
+    assert mover.leftovers() == []
+    assert_same(mover.host, before)
+
+
+def test_a_link_whose_own_altname_is_the_spare_name_comes_home(
+    mover: Mover, containers: Containers
+) -> None:
+    """The kernel moves it and then refuses the name: it is home, with an error."""
+    make_up(mover.host)
+    number = mover.host.links()[DEVICE]["ifindex"]
+    mover.host.ip("link", "property", "add", "dev", DEVICE, "altname", f"ndp{number}")
+    before = settled(mover.host)
+    container = containers.alone()
+    mover.attach(container, *identity(mover.host), "--as", "net1").ok()
+    mover.host.batch(names_of_one_link(DEVICE))
+    container.end()
+    assert mover.detach(container).code == 0
+    assert mover.record().one("phase") == "stranded"
+    assert "net1" in mover.host.links()
+    mover.host.ip("link", "del", DEVICE)
     mover.reclaim().ok()
     assert mover.leftovers() == []
     assert_same(mover.host, before)
