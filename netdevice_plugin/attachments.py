@@ -95,6 +95,7 @@ class Attachment:
     link: HostLink
     netns: tuple[int, int] | None = None  # st_dev, st_ino of the pod's network namespace
     pin: str = ""
+    pidns: tuple[int, int] | None = None  # that of the holders' pids
     holders: tuple[Holder, ...] = ()
     recorded: int | None = None  # CLOCK_BOOTTIME, seconds
     pod_name: str = ""  # of the link, in the pod
@@ -199,8 +200,9 @@ def parse(data: bytes, path: Path) -> Attachment:
         device=device,
         phase=_phase(record),
         link=_host_link(record),
-        netns=_netns(record),
+        netns=_namespace(record, "netns"),
         pin=record.text("pin"),
+        pidns=_namespace(record, "pidns"),
         holders=tuple(_holder(record, line, value) for line, value in record.every("holder")),
         recorded=record.number("recorded", _U64),
         pod_name=record.link_name("pod.name"),
@@ -303,11 +305,11 @@ def _phase(record: _Record) -> Phase:
         raise record.error("phase", f"{text[:40]!r} is none of those known") from None
 
 
-def _netns(record: _Record) -> tuple[int, int] | None:
-    text = record.text("netns")
+def _namespace(record: _Record, key: str) -> tuple[int, int] | None:
+    text = record.text(key)
     device, _, inode = text.partition(":")
     if text and not (_NUMBER.fullmatch(device) and _NUMBER.fullmatch(inode)):
-        raise record.error("netns", f"{text[:40]!r} is not <st_dev>:<st_ino>")
+        raise record.error(key, f"{text[:40]!r} is not <st_dev>:<st_ino>")
     return (int(device), int(inode)) if text else None
 
 

@@ -2,13 +2,14 @@
 
 Where the agent is among the host's processes the kernel tells of an end at once, by
 pidfd, and nothing is polled. Where it only sees the host's /proc, it looks at each
-holder every few seconds, as long as there is one. Where it sees neither, nobody is
-ever called dead.
+holder every few seconds, as long as there is one. Where it sees neither, or other
+processes than those that a record numbers, nobody is ever called dead.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import resource
@@ -31,6 +32,7 @@ class View:
 
     same_numbers: bool = False  # a process has the number there that it has for us
     blind: str = ""
+    pidns: tuple[int, int] | None = None  # st_dev, st_ino of its namespace, if we may know
 
 
 def view(proc: Path) -> View:
@@ -45,13 +47,24 @@ def view(proc: Path) -> View:
         return View(blind=f"{proc} does not show the host's processes")
     if numbers == ["1"]:
         return View(blind=f"{proc} shows this container's processes, not the host's")
-    return View(same_numbers=len(numbers) == 1)
+    same_numbers = len(numbers) == 1
+    return View(same_numbers=same_numbers, pidns=_pidns(proc, ours=same_numbers))
+
+
+def _pidns(proc: Path, *, ours: bool) -> tuple[int, int] | None:
+    """Identify the namespace of a /proc: that of its process 1, or ours if that is it."""
+    for process in ("1", "self") if ours else ("1",):
+        with contextlib.suppress(OSError):
+            found = (proc / process / "ns" / "pid").stat()
+            return found.st_dev, found.st_ino
+    return None
 
 
 @dataclasses.dataclass(slots=True)
 class _Followed:
     holder: Holder
     seen: Seen
+    foreign: bool  # its number is another process's for us, or nobody's
     pidfd: int = -1
 
 
@@ -96,11 +109,13 @@ class Holders:
 
     def follow(self, records: Iterable[Attachment]) -> None:
         """Follow the holders of these records, and nobody else any more."""
-        wanted = {_key(holder): holder for record in records for holder in record.holders}
+        listed = [(record, holder) for record in records for holder in record.holders]
+        wanted = {_key(holder): holder for _, holder in listed}
+        foreign = {_key(holder) for record, holder in listed if self._is_foreign(record)}
         for key in self._followed.keys() - wanted.keys():
             self._release(self._followed.pop(key))
         for key in wanted.keys() - self._followed.keys():
-            self._followed[key] = self._begin(wanted[key])
+            self._followed[key] = self._begin(wanted[key], foreign=key in foreign)
         self._set_timer()
 
     def seen(self, holder: Holder) -> Seen:
@@ -111,9 +126,14 @@ class Holders:
         """Follow nobody."""
         self.follow(())
 
-    def _begin(self, holder: Holder) -> _Followed:
-        followed = _Followed(holder, Seen(Life.UNKNOWN, self._clock()))
-        if holder.pid is not None and self._view.same_numbers and self._spare > 0:
+    def _is_foreign(self, record: Attachment) -> bool:
+        """Whether its holders' numbers are of other processes than those we see."""
+        return None not in (record.pidns, self._view.pidns) and record.pidns != self._view.pidns
+
+    def _begin(self, holder: Holder, *, foreign: bool) -> _Followed:
+        followed = _Followed(holder, Seen(Life.UNKNOWN, self._clock()), foreign)
+        knows = self._view.same_numbers and not foreign
+        if holder.pid is not None and knows and self._spare > 0:
             try:
                 followed.pidfd = os.pidfd_open(holder.pid)
             except (OSError, OverflowError):
@@ -147,13 +167,13 @@ class Holders:
             self._spare += 1
 
     def _look(self, followed: _Followed) -> bool:
-        return self._become(followed, self._life(followed.holder))
+        return self._become(followed, self._life(followed))
 
-    def _life(self, holder: Holder) -> Life:
-        if self._view.blind:
+    def _life(self, followed: _Followed) -> Life:
+        if self._view.blind or followed.foreign:
             return Life.UNKNOWN
         try:
-            if attachments.alive(holder, self._proc):
+            if attachments.alive(followed.holder, self._proc):
                 return Life.ALIVE
         except AttachmentError:
             return Life.UNKNOWN
@@ -173,7 +193,7 @@ class Holders:
         return [
             one
             for one in self._followed.values()
-            if one.pidfd < 0 and one.seen.life is not Life.DEAD
+            if one.pidfd < 0 and not one.foreign and one.seen.life is not Life.DEAD
         ]
 
     def _set_timer(self) -> None:

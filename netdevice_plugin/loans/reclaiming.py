@@ -72,7 +72,7 @@ def capable(run_dir: Path) -> str:
     """Why `reclaim` cannot work here; empty where it can.
 
     In a container the mover goes to the mounts of process 1, where the pins are. If
-    it could not, it would not see them, and would give up a link that is not lost.
+    it could not, it would not see them, and refuse.
     """
     shown = view(PROC)
     if shown.blind or not shown.same_numbers:

@@ -69,7 +69,7 @@ def test_with_four_capabilities_a_link_comes_home_as_it_was(tmp_path: Path) -> N
 def test_each_of_the_four_is_needed_and_without_it_nothing_is_tried(
     missing: str, tmp_path: Path
 ) -> None:
-    """Tried without, the mover would not see the pin, and give the link up."""
+    """Tried without, the mover would not see the pin, and refuse."""
     capabilities = tuple(name for name in NEEDED if name != missing)
     end = play(tmp_path / "run", *container(*capabilities))
     assert end == End({"unable": f"it needs CAP_{missing.upper()}"}, home=False, pinned=True)

@@ -177,11 +177,18 @@ def test_a_directory_that_is_no_proc_shows_nobody(tmp_path: Path) -> None:
     assert view(Path("/proc")).same_numbers
 
 
+def pidns() -> tuple[int, int]:
+    found = Path("/proc/self/ns/pid").stat()
+    return found.st_dev, found.st_ino
+
+
 @contextlib.contextmanager
-def elsewhere(script: str, one: Holder, proc: Path) -> Iterator[subprocess.Popen[str]]:
-    """The watcher, started by a script to which it is "$@"."""
+def elsewhere(
+    script: str, one: Holder, proc: Path, namespace: tuple[int, int] = (0, 0)
+) -> Iterator[subprocess.Popen[str]]:
+    """The watcher, started by a script to which it is "$@"; `namespace` is on record."""
     watcher = (sys.executable, "-m", "tests.kernel.loans.watcher")
-    argv = (*watcher, str(proc), str(one.pid), str(one.start_time))
+    argv = (*watcher, str(proc), *map(str, (one.pid, one.start_time, *namespace)))
     process = subprocess.Popen(
         ("sh", "-ec", script, "sh", *argv),
         text=True,
@@ -215,11 +222,13 @@ exec unshare --mount --pid --fork --kill-child sh -ec '
 """
 
 
+@pytest.mark.parametrize("recorded", [True, False])
 def test_from_a_namespace_of_its_own_the_hosts_proc_is_looked_at(
-    containers: Containers, tmp_path: Path
+    recorded: bool, containers: Containers, tmp_path: Path
 ) -> None:
     container = containers.start()
-    with elsewhere(OTHER_NAMESPACE, holder(container), tmp_path / "proc") as process:
+    namespace = pidns() if recorded else (0, 0)
+    with elsewhere(OTHER_NAMESPACE, holder(container), tmp_path / "proc", namespace) as process:
         assert lines(process, 2) == ["sees", "alive"]
         container.end()
         assert lines(process, 1) == ["dead"]
@@ -233,6 +242,41 @@ def test_from_a_namespace_of_its_own_nobody_is_called_dead(containers: Container
     with elsewhere(script, one, Path("/proc")) as process:
         assert lines(process, 2) == ["blind", "unknown"]
         assert rest(process) == ["unknown"]
+
+
+@pytest.mark.parametrize("life", ["alive", "dead"])
+def test_behind_another_first_process_of_its_own_nobody_is_called_dead(
+    life: str, containers: Containers
+) -> None:
+    """As in a container with an init of its own, whose /proc looks as if it were a host's."""
+    container = containers.start()
+    script = """
+        exec unshare --pid --fork --kill-child --mount-proc sh -c '"$@"; exit' sh "$@" """
+    one = holder(container)
+    if life == "dead":
+        container.end()
+    with elsewhere(script, one, Path("/proc"), pidns()) as process:
+        assert lines(process, 2) == ["sees", "unknown"]
+        assert rest(process) == ["unknown"]
+
+
+def test_the_number_of_a_foreign_holder_is_no_process_of_ours(containers: Containers) -> None:
+    container = containers.start()
+    device, inode = pidns()
+
+    async def test() -> None:
+        holders = Holders(lambda: None, interval=0.01)
+        before = descriptors()
+        one = holder(container)
+        holders.follow([dataclasses.replace(record(one), pidns=(device, inode + 1))])
+        assert holders.seen(one).life is Life.UNKNOWN
+        assert descriptors() == before
+        container.end()
+        await asyncio.sleep(0.05)
+        assert holders.seen(one).life is Life.UNKNOWN
+        holders.close()
+
+    run(test())
 
 
 # Without capabilities root is nobody in particular to who may be looked at.

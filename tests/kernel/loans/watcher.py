@@ -11,11 +11,13 @@ from netdevice_plugin.loans.holders import Holders
 from netdevice_plugin.loans.loan import Life
 
 
-async def watch(proc: Path, pid: int, start_time: int) -> None:
+async def watch(proc: Path, pid: int, start_time: int, pidns: tuple[int, int] | None) -> None:
     """Say how it is, first and at each change, until it is dead or stdin ends."""
     holder = Holder(container="c", pid=pid, start_time=start_time)
     link = HostLink(name="eth1", ifindex=7)
-    record = Attachment(device="eth1", phase=Phase.ATTACHED, link=link, holders=(holder,))
+    record = Attachment(
+        device="eth1", phase=Phase.ATTACHED, link=link, holders=(holder,), pidns=pidns
+    )
     changed = asyncio.Event()
     holders = Holders(changed.set, proc=proc, interval=0.05)
     print("blind" if holders.blind else "sees", flush=True)
@@ -34,4 +36,6 @@ async def watch(proc: Path, pid: int, start_time: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(watch(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    _, place, *numbers = sys.argv
+    own_pid, started, device, inode = map(int, numbers)
+    asyncio.run(watch(Path(place), own_pid, started, (device, inode) if inode else None))
