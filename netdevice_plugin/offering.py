@@ -62,6 +62,8 @@ class Offering:
     listings: Mapping[str, Listing] = dataclasses.field(default_factory=dict)
     # Since which answer it has been asked whether a pod has the device: its serial.
     doubtful: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    # Devices that one resource lists and the pool of another one offers: they move in time.
+    moving: frozenset[str] = frozenset()
     # Until when (monotonic seconds) the link of a record that is gone may be on its way.
     homecoming: Mapping[str, float] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -143,12 +145,16 @@ class _Maker:
         }
         self.used = {name: kind for kind, names in present.in_use.devices.items() for name in names}
         self.doubtful: dict[str, int] = {}
+        self.moving: set[str] = set()
         self.homecoming: dict[str, float] = {}
 
     def make(self) -> Offering:
         found: dict[str, dict[str, Listed]] = {kind: {} for kind in self.configured}
         for name, device in self.offered.items():
-            kind = self._kind(name, self.kinds[device.pool])
+            wanted = self.kinds[device.pool]
+            kind = self._kind(name, wanted)
+            if kind not in ("", wanted):
+                self.moving.add(name)
             if kind:
                 found.setdefault(kind, {})[name] = self._listed(name, kind, device)
         for name in (*self.listed, *self.used):
@@ -157,6 +163,7 @@ class _Maker:
         return Offering(
             listings={kind: self._listing(kind, devices) for kind, devices in found.items()},
             doubtful=self.doubtful,
+            moving=frozenset(self.moving),
             homecoming=self.homecoming,
             problems=self.assignment.problems,
         )
@@ -187,14 +194,15 @@ class _Maker:
 
     def _kept(self, name: str) -> str:
         """Say which resource still lists a device that no pool offers; empty is none."""
-        if using := self.used.get(name):
+        using = self.used.get(name, "")
+        if name not in self.listed:
             return using
         kind, last = self.listed[name]
         if name in self.records or name in self.broken:
-            return kind
+            return using or kind
         if last.device.lent and self._comes_home(name):
-            return kind
-        return kind if self._in_doubt(name) else ""
+            return using or kind
+        return using or (kind if self._in_doubt(name) else "")
 
     def _comes_home(self, name: str) -> bool:
         """Whether the link of a record that is gone is yet to be seen on the host."""
@@ -237,7 +245,8 @@ class _Maker:
         last = self.listed.get(name)
         device = last[1].device if last else _absent(name, pool)
         if name in self.homecoming and last:
-            return last[1]
+            as_it_was = dataclasses.replace(device, pool=pool.name)
+            return self._same(name, Listed(device=as_it_was, fault=last[1].fault))
         if here:
             device = Device(name=name, pool=pool.name, interface=here, lent=here.lent)
         elif device.pool != pool.name or device.lent:

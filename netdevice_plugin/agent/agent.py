@@ -26,7 +26,7 @@ from netdevice_plugin.loans import reclaiming, returns
 from netdevice_plugin.loans.holders import Holders, view
 from netdevice_plugin.loans.reconciler import Reconciler
 from netdevice_plugin.look import View
-from netdevice_plugin.offering import InUse, Listing, Offering, Present, offer, remember
+from netdevice_plugin.offering import InUse, Offering, Present, offer, remember
 from netdevice_plugin.operations.health import Pulse, Readiness
 from netdevice_plugin.operations.http import Server, metrics_page, verdict_page
 from netdevice_plugin.operations.metrics import Metrics
@@ -34,6 +34,7 @@ from netdevice_plugin.operations.notify import Notifier
 from netdevice_plugin.usage.usage import Usage
 
 GLANCE = 1.0  # seconds between looks at what only /readyz tells
+ENDING = 1.0  # seconds from a link's return to the end of its pod, most of the time
 ASK_AGAIN = 10.0  # seconds, while it depends on the kubelet's answer whether a device is listed
 
 _log = logging.getLogger(__name__)
@@ -226,12 +227,13 @@ class Agent:
             now=time.monotonic(),
         )
         self._offering = offer(present, before)
+        moved = self._seen is None or seen.attachments != self._seen.attachments
         if seen is not self._seen:
             self._reconciler.follow(seen)
             self._seen = seen
         await self._publishing.say(self._offering, config)
         self._complain(before)
-        self._plan()
+        self._plan(ENDING if moved else ASK_AGAIN)
 
     def _in_use(self) -> InUse:
         """Without a kubelet nothing is ever in doubt."""
@@ -245,7 +247,7 @@ class Agent:
             if problem not in before.problems:
                 _log.error("A pool asks for what it cannot have", extra={"reason": problem})
 
-    def _plan(self) -> None:
+    def _plan(self, patience: float) -> None:
         """Ask, and look again, when something depends on it."""
         offering = self._offering
         now = time.monotonic()
@@ -253,8 +255,8 @@ class Agent:
             self._stirred.set()  # nobody has to be asked: the next turn settles it
         elif any(since >= self._asking.in_use.serial for since in offering.doubtful.values()):
             self._asking.soon()
-        elif offering.doubtful or any(map(_is_open, offering.listings.values())):
-            self._asking.at(now + ASK_AGAIN)
+        elif _is_open(offering):
+            self._asking.at(now + patience)
         self._asking.at(self._reconciler.ask_at)
         if self._timer:
             self._timer.cancel()
@@ -274,9 +276,12 @@ class Agent:
             await asyncio.sleep(GLANCE)
 
 
-def _is_open(listing: Listing) -> bool:
+def _is_open(offering: Offering) -> bool:
     """Whether what is listed may change by what pods do."""
-    return listing.retired or any(one.fault for one in listing.devices)
+    return bool(offering.doubtful or offering.moving) or any(
+        listing.retired or any(one.fault for one in listing.devices)
+        for listing in offering.listings.values()
+    )
 
 
 async def run(settings: Settings) -> None:

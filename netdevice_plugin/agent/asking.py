@@ -70,6 +70,7 @@ class Asking:
         self._asked = self._clock()
         self._meet(socket_mark(self._kubelet_dir / podresources.NAME))
         usage = await read(self._kubelet_dir, *{kind.partition("/")[0] for kind in kinds})
+        self._meet(socket_mark(self._kubelet_dir / podresources.NAME))  # it may be the next one's
         self._tell(usage)
         self.in_use = InUse(
             devices=self._devices(usage, kinds),
@@ -122,6 +123,7 @@ class Asking:
 
     def _tell(self, usage: Usage) -> None:
         self._metrics.queried("podresources", ok=usage.complete)
+        self._metrics.queried("checkpoint", ok=len(usage.problems) == (not usage.complete))
         problems = frozenset(map(str, usage.problems))
         for problem in usage.problems:
             if str(problem) not in self._problems:

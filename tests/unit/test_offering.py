@@ -114,6 +114,28 @@ def test_a_device_of_a_pod_is_listed_even_if_nobody_has_seen_its_link() -> None:
     assert listed.fault == "its link is gone"
 
 
+def test_a_link_on_its_way_home_is_healthy_though_the_kubelet_has_not_heard_of_it() -> None:
+    has = used(1, net="eth0")
+    before = start(lent("eth0"), attachments=(record("eth0"),), in_use=has)
+    found = offer(present(in_use=has, now=1.0), before)
+    assert faults(found) == {"eth0": ""}
+    assert found.deadline == 1.0 + offering.HOMECOMING
+    late = offer(present(in_use=has, now=2.5), found)
+    assert faults(late) == {"eth0": "its link is gone"}
+
+
+def test_a_device_moves_until_its_pool_lists_it() -> None:
+    before = start(lent("eth0"), attachments=(record("eth0"),), in_use=used(1, net="eth0"))
+    assert not before.moving
+    pools = (FAST, NET)
+    found = offer(present(link("eth0"), pools=pools, in_use=used(1, net="eth0")), before)
+    assert found.moving == {"eth0"}
+    found = offer(present(link("eth0"), pools=pools, in_use=used(2)), found)
+    found = offer(present(link("eth0"), pools=pools, in_use=used(3)), found)
+    assert faults(found, OTHER) == {"eth0": ""}
+    assert not found.moving
+
+
 def test_a_lent_link_is_healthy() -> None:
     found = start(lent("eth0"), attachments=(record("eth0"),), in_use=used(1, net="eth0"))
     assert faults(found) == {"eth0": ""}
