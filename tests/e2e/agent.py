@@ -53,7 +53,9 @@ class Agent:
     def lines(self, message: str = "", **fields: object) -> list[Mapping[str, Any]]:
         """What it has logged so far, of one message and with these fields."""
         wanted = {"msg": message, **fields} if message else fields
-        whole = [line for line in self.log.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+        whole = [
+            line for line in self.log.read_text().splitlines(keepends=True) if line[-1] == "\n"
+        ]
         found = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in found if wanted.items() <= line.items()]
 

@@ -157,6 +157,13 @@ class Kubelet:
 
         self.changes.wait(registered, lambda: f"{resource} is registered")
 
+    def await_unregistered(self, resource: str) -> None:
+        """Return when no plugin is connected."""
+        devices = self.life.devices
+        self.changes.wait(
+            lambda: not devices.registered(resource), lambda: f"{resource} is not registered"
+        )
+
     def await_devices(self, resource: str, health: Mapping[str, str]) -> None:
         """Return when exactly these devices are listed, with these words for their health."""
 
