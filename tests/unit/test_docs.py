@@ -99,10 +99,10 @@ def test_a_command_that_does_not_exist_is_found(line: str) -> None:
 
 @pages
 def test_make_targets_exist(page: pathlib.Path) -> None:
-    rules = re.findall(r"^([a-z][a-z0-9 -]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    rules = re.findall(r"^([a-z][a-z0-9 .-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = set(" ".join(rules).split())
     for line in code(page):
-        for target in re.findall(r"(?:^|[#$] |=\w+ )make ([a-z0-9-]+)", line):
+        for target in re.findall(r"(?:^|[#$] |=\w+ )make ([a-z0-9.-]+)", line):
             assert target in targets, line
 
 
