@@ -17,9 +17,9 @@ from netdevice_plugin.usage.reading import read
 from netdevice_plugin.usage.usage import Key, Usage
 
 GAP = 1.0  # seconds between two questions at least
-# Seconds for which the checkpoint is believed against podresources: a kubelet that has just
-# started lists no pod before the API server has told it of them. What this kubelet has listed
-# once and lists no more is believed to be over at once.
+# Seconds from the first meeting with a kubelet for which the checkpoint is believed against
+# podresources: one that has just started lists no pod before the API server has told it of
+# them. What this kubelet has listed once and lists no more is over at once.
 DISBELIEF = 60.0
 
 _log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class Asking:
         self._due: float | None = None
         self._asked = -GAP
         self._problems: frozenset[str] = frozenset()
-        self._denied: dict[Key, float] = {}  # since when podresources has not had it
         self._kubelet: Mark | None = None  # whose podresources have answered
+        self._met = clock()  # when it was first met
         self._listed: set[Key] = set()  # what they have had of what the checkpoint has
         self.in_use = InUse()
 
@@ -81,7 +81,7 @@ class Asking:
 
     def _meet(self, kubelet: Mark | None) -> None:
         if kubelet != self._kubelet:
-            self._kubelet = kubelet
+            self._kubelet, self._met = kubelet, self._clock()
             self._listed.clear()
 
     async def _until_due(self) -> None:
@@ -110,9 +110,7 @@ class Asking:
             if set(grant.cdi_devices) >= {f"{grant.kind}={device}" for device in grant.devices}
         }
         denied = {key for key in kept if usage.complete and key not in usage.holders}
-        self._denied = {key: self._denied.get(key, now) for key in denied}
-        over = {key for key in denied if key in self._listed}
-        over |= {key for key, since in self._denied.items() if now - since >= DISBELIEF}
+        over = denied if now - self._met >= DISBELIEF else denied & self._listed
         if usage.complete:
             self._listed = (self._listed | usage.holders.keys()) & kept
         believed = kept - over

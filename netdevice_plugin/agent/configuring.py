@@ -30,7 +30,8 @@ class Configuration:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._asked = asyncio.Event()
-        self._data = self._read()
+        self._data = self._read()  # what runs
+        self._refused: tuple[bytes | None, str] | None = None  # what does not, and why
         self.current = self._made(self._data)
 
     @property
@@ -62,27 +63,36 @@ class Configuration:
 
     def _renew(self, metrics: Metrics) -> bool:
         """Read again; whether there is another configuration now."""
+        data: bytes | None = None
         try:
             data = self._read()
-            if data == self._data:
+            if data == self._data and not self._refused:
                 return False
-            self._data = data
             new = self._made(data)
         except ConfigError as error:
-            _log.error(
-                "Configuration refused; the one before stays in effect",
-                extra={"file": str(self._settings.config_file), "reason": str(error)},
-            )
-            metrics.config_refused()
+            self._refuse(data, str(error), metrics)
             return False
+        self._refused = None
         fixed = {key: getattr(self.current, key) for key in FIXED}
         late = [name for key, name in FIXED.items() if getattr(new, key) != fixed[key]]
         if late:
             _log.warning("Takes effect at the next start only", extra={"keys": ", ".join(late)})
+        self._data = data
         self.current = dataclasses.replace(new, **fixed)
         metrics.config_applied(self.digest)
         _log.info("Configuration applied", extra={"pools": len(new.pools), "hash": self.digest})
         return True
+
+    def _refuse(self, data: bytes | None, reason: str, metrics: Metrics) -> None:
+        """Say so, once: whatever happens in the directory, it is looked at again."""
+        if (data, reason) == self._refused:
+            return
+        self._refused = data, reason
+        _log.error(
+            "Configuration refused; the one before stays in effect",
+            extra={"file": str(self._settings.config_file), "reason": reason},
+        )
+        metrics.config_refused()
 
     def _read(self) -> bytes:
         file = self._settings.config_file

@@ -12,18 +12,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import threading
 from pathlib import Path
 
 from netdevice_plugin.directory import Watch
-from netdevice_plugin.errors import NetdevError
+from netdevice_plugin.errors import NetdevError, WatchError
 
 LOCK = "agent.lock"
 NEXT = "agent.next"
 REMEMBERED = 16  # instances that gave way
-MAX_SIZE = 4096  # bytes
+MAX_NAME = 128  # characters of an instance
+MAX_SIZE = 16384  # bytes
+BLIND = 1.0  # seconds between looks where no event tells
 PATIENCE = 15.0  # seconds after which it is said again that another agent does not give way
 
 _log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class Turn:
 
     def __init__(self, run_dir: Path, instance: str) -> None:
         self._run_dir = run_dir
-        self._instance = instance
+        self._instance = "".join(c if c.isprintable() else "?" for c in instance[:MAX_NAME])
         self._lock = -1
 
     async def take(self) -> None:
@@ -71,10 +74,12 @@ class Turn:
 
     def _ask(self) -> int:
         path = self._run_dir / NEXT
-        partial = path.with_name(f".{NEXT}.{self._instance[:64]}")
+        who = hashlib.sha256(self._instance.encode()).hexdigest()
+        partial = path.with_name(f".{NEXT}.{who[:16]}")
         claim = _open(partial)
         fcntl.flock(claim, fcntl.LOCK_EX)
-        os.write(claim, f"{self._instance}\n".encode())
+        os.ftruncate(claim, 0)  # of an instance that was killed here
+        os.pwrite(claim, f"{self._instance}\n".encode(), 0)
         partial.replace(path)
         return claim
 
@@ -91,7 +96,12 @@ class Turn:
         with Watch(self._run_dir, lambda: wake(stirred.set)) as watch:
             while True:
                 stirred.clear()
-                watch.arm()
+                try:
+                    watch.arm()
+                except WatchError as error:
+                    why = {"reason": str(error), "remedy": error.hint}
+                    _log.warning("Looking every second for who takes over", extra=why)
+                    asyncio.get_running_loop().call_later(BLIND, stirred.set)
                 if other := self._claimant():
                     return other
                 await stirred.wait()
