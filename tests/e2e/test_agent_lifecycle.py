@@ -255,6 +255,7 @@ def test_a_link_that_another_pool_selects_moves_there_when_its_pod_ends(
     agents.configure(fast=had, netdevice='"lan?"')
     kubelet.await_devices(FAST, {})
     scene.listed()
+    kubelet.await_asked()
     scene.delete(pod)
     kubelet.await_devices(FAST, {had: "Healthy"})
     kubelet.await_devices(KIND, {free: "Healthy"})
@@ -496,9 +497,9 @@ def test_a_link_that_is_deleted_in_its_pod_is_unhealthy_until_it_is_given_up(
     scene.make("ifb", "veth")
     agent = agents.serve(kind=KIND)
     scene.listed()
-    pod = scene.run("pod")
-    if scene.link(pod).name != "lan1":
-        pod, _other = scene.run("again"), pod
+    pods = scene.run("one"), scene.run("other")
+    (pod,) = (pod for pod in pods if scene.link(pod).name == "lan1")
+    kubelet.await_asked()
     link = scene.link(pod)
     pin = f"{RUN_DIR}/netns/{link.name}"
     node.run("nsenter", f"--net={pin}", "ip", "link", "delete", link.name)

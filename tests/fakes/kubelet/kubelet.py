@@ -174,6 +174,13 @@ class Kubelet:
             lambda: seen() == health, lambda: f"{resource}: {health}, but {dict(seen())}"
         )
 
+    def await_asked(self) -> None:
+        """Return when somebody has asked once more which pods have what."""
+        lister = self.life.lister
+        with self.changes.lock:
+            before = lister.lists
+        self.changes.wait(lambda: lister.lists > before, lambda: "podresources are asked")
+
     def await_resource(self, resource: str, capacity: int, allocatable: int) -> None:
         """Return when the node's status says so."""
         wanted = Resource(capacity=capacity, allocatable=allocatable)

@@ -50,10 +50,12 @@ class Life:
         registration.clean(place.plugins)
         registry = self._registry = Registry(changes, self.devices)
         registrar = registration.Registration(place.plugins, registry, interfere)
-        lister = podresources.PodResources(self._pods, self.ledger, self.devices, settings)
+        self.lister = podresources.PodResources(
+            self._pods, self.ledger, self.devices, changes, settings
+        )
         self._servers = (
             registration.serve(place.plugins, place.root, registrar),
-            podresources.serve(place.pod_resources, place.root, lister),
+            podresources.serve(place.pod_resources, place.root, self.lister),
         )
         self.watcher = Watcher(place.registry, place.seen_from, registry, changes, interfere)
         self.watcher.start()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import grpc
 
+from tests.fakes.kubelet.changes import Changes
 from tests.fakes.kubelet.checkpoint import NO_NODE, Entry
 from tests.fakes.kubelet.cluster import Pod
 from tests.fakes.kubelet.devices import Devices
@@ -30,13 +31,20 @@ class PodResources(podresources_grpc.PodResourcesListerServicer):
     """Tells which pod has which devices."""
 
     def __init__(
-        self, pods: Callable[[], list[Pod]], ledger: Ledger, devices: Devices, settings: Settings
+        self,
+        pods: Callable[[], list[Pod]],
+        ledger: Ledger,
+        devices: Devices,
+        changes: Changes,
+        settings: Settings,
     ) -> None:
         self._pods = pods
+        self._changes = changes
         self._ledger = ledger
         self._devices = devices
         self._settings = settings
         self._limit = _Bucket()
+        self.lists = 0  # how often it was asked
 
     def List(  # noqa: N802 -- the protocol's name
         self, _request: api.ListPodResourcesRequest, context: grpc.ServicerContext
@@ -47,7 +55,11 @@ class PodResources(podresources_grpc.PodResourcesListerServicer):
         pods = self._pods()
         if self._settings.active_pods_only:
             pods = [pod for pod in pods if not pod.over]
-        return api.ListPodResourcesResponse(pod_resources=[self._pod(pod) for pod in pods])
+        answer = api.ListPodResourcesResponse(pod_resources=[self._pod(pod) for pod in pods])
+        with self._changes.lock:
+            self.lists += 1
+            self._changes.tell()
+        return answer
 
     def Get(  # noqa: N802 -- the protocol's name
         self, request: api.GetPodResourcesRequest, context: grpc.ServicerContext
