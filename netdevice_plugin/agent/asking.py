@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from netdevice_plugin.deviceplugin.kubelet import Mark, socket_mark
@@ -34,11 +34,13 @@ class Asking:
         metrics: Metrics,
         heard: Callable[[Usage], object],
         clock: Callable[[], float] = time.monotonic,
+        read: Callable[..., Awaitable[Usage]] = read,
     ) -> None:
         self._kubelet_dir = kubelet_dir
         self._metrics = metrics
         self._heard = heard
         self._clock = clock
+        self._read = read
         self._wanted = asyncio.Event()
         self._due: float | None = None
         self._asked = -GAP
@@ -69,7 +71,7 @@ class Asking:
         self._due = None
         self._asked = self._clock()
         self._meet(socket_mark(self._kubelet_dir / podresources.NAME))
-        usage = await read(self._kubelet_dir, *{kind.partition("/")[0] for kind in kinds})
+        usage = await self._read(self._kubelet_dir, *{kind.partition("/")[0] for kind in kinds})
         self._meet(socket_mark(self._kubelet_dir / podresources.NAME))  # it may be the next one's
         self._tell(usage)
         self.in_use = InUse(
