@@ -107,6 +107,7 @@ class Publishing:
             for listing in listings.values()
         }
         job = asyncio.ensure_future(self._store.write(wanted, config))
+        job.add_done_callback(_heed)
         self._writing = asked, job
         await asyncio.wait([job], timeout=self._patience)
         if not job.done():
@@ -168,6 +169,12 @@ class Publishing:
             self.began = True
         elif count != sum(map(len, self._lists.values())):
             self._notifier.status(f"{count} devices")
+
+
+def _heed(job: asyncio.Future[State]) -> None:
+    """At the agent's end it fails, and there may be nobody left to be told."""
+    if not job.cancelled():
+        job.exception()
 
 
 def _reason(device: str, listing: Listing, problems: Sequence[str]) -> str:
