@@ -136,12 +136,19 @@ class _Maker:
         self.offered = {device.name: device for device in self.assignment.devices}
         self.configured = {pool.kind: pool for pool in present.pools}
         self.kinds = {pool.name: pool.kind for pool in present.pools}
+        self.dra = {pool.kind for pool in present.pools if pool.frontend is Frontend.DRA}
         self.records = {one.device: one for one in present.attachments}
         self.broken = {error.device: error for error in present.broken if error.device}
         self.listed = {
             one.device.name: (kind, one)
             for kind, listing in before.listings.items()
             for one in listing.devices
+        }
+        self.noted = self.records.keys() | self.broken.keys()
+        self.same = {  # resources whose pool is as it was
+            kind
+            for kind, listing in before.listings.items()
+            if self.configured.get(kind) == listing.pool
         }
         self.used = {name: kind for kind, names in present.in_use.devices.items() for name in names}
         self.doubtful: dict[str, int] = {}
@@ -182,15 +189,11 @@ class _Maker:
         """
         if using := self.used.get(name):
             return using
-        target = "" if self._is_dra(wanted) else wanted
+        target = "" if wanted in self.dra else wanted
         kind = self.listed[name][0] if name in self.listed else target
         if kind == target or not (name in self.records or self._in_doubt(name)):
             return target
         return kind
-
-    def _is_dra(self, kind: str) -> bool:
-        pool = self.configured.get(kind)
-        return pool is not None and pool.frontend is Frontend.DRA
 
     def _kept(self, name: str) -> str:
         """Say which resource still lists a device that no pool offers; empty is none."""
@@ -222,10 +225,17 @@ class _Maker:
         return True
 
     def _listed(self, name: str, kind: str, device: Device) -> Listed:
+        last = self.listed.get(name)
+        if last and last[1].device is device and self._is_plain(name, kind) and not last[1].fault:
+            return last[1]  # as are nearly all, when one of thousands has changed
         pool = self.configured.get(kind) or retired_pool(kind)
         if device.pool != pool.name:
             device = dataclasses.replace(device, pool=pool.name)
         return self._same(name, Listed(device=device, fault=self._fault(device, pool)))
+
+    def _is_plain(self, name: str, kind: str) -> bool:
+        """Whether only its link can give a device a fault that it did not have."""
+        return kind in self.same and name not in self.noted
 
     def _fault(self, device: Device, pool: Pool) -> str:
         if device.name in self.doubtful:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -40,6 +41,12 @@ def lent(name: str) -> Interface:
 
 def record(name: str, phase: Phase = Phase.ATTACHED, error: str = "") -> Attachment:
     return Attachment(device=name, phase=phase, link=HostLink(name=name, ifindex=7), error=error)
+
+
+def broken(name: str) -> AttachmentError:
+    error = AttachmentError(f"{name}: cut in half")
+    error.device = name
+    return error
 
 
 def used(serial: int = 1, *, known: bool = True, **by_pool: str) -> InUse:
@@ -312,3 +319,42 @@ def test_no_device_is_listed_twice_and_none_in_use_is_missing(worlds: list) -> N
         assert healthy <= here | away | set(found.homecoming)
         for each, listing in found.listings.items():
             assert all(one.device.pool == listing.pool.name for one in listing.devices), each
+
+
+STRICT = dataclasses.replace(NET, require_carrier=True)
+STATES = ("up", "down", "lent", "lost", "unreadable", "absent")
+LINKS = {(name, up): link(name, carrier=up) for name in ("eth0", "eth1") for up in (True, False)}
+AWAY = {name: lent(name) for name in ("eth0", "eth1")}
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["eth0", "eth1"]), st.sampled_from(STATES)),
+    st.tuples(st.just("pools"), st.sampled_from([(NET,), (STRICT,), (FAST, NET)])),
+    st.tuples(st.just("known"), st.booleans()),
+)
+
+
+@given(st.lists(STEPS, min_size=3, max_size=12))
+def test_a_device_that_is_recognised_is_as_if_made_anew(steps: list) -> None:  # type: ignore[type-arg]
+    found = anew = Offering()
+    scene: dict[str, Any] = {"eth0": "up", "eth1": "up", "pools": (NET,), "known": True}
+    for turn, (key, value) in enumerate(steps):
+        scene[key] = value
+        states = [(name, scene[name]) for name in ("eth0", "eth1")]
+        now = present(
+            *(
+                AWAY[name] if state in ("lent", "lost") else LINKS[name, state != "down"]
+                for name, state in states
+                if state != "absent"
+            ),
+            pools=scene["pools"],
+            attachments=tuple(
+                record(name, Phase.LOST if state == "lost" else Phase.ATTACHED)
+                for name, state in states
+                if state in ("lent", "lost")
+            ),
+            broken=tuple(broken(name) for name, state in states if state == "unreadable"),
+            in_use=InUse(serial=turn, known=scene["known"]),
+            now=float(turn),
+        )
+        # Nothing of the copy is the very same object as anything that is offered.
+        found, anew = offer(now, found), offer(now, copy.deepcopy(anew))
+        assert found == anew
