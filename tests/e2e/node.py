@@ -120,7 +120,10 @@ class Node:
 
     def _outside(self, pid: int) -> int:
         """The number out here of the node's process: pidfds are opened by that."""
-        wanted = _identity(self.path(f"/proc/{pid}"))
+        try:
+            wanted = _identity(self.path(f"/proc/{pid}"))
+        except OSError as error:
+            raise GoneError(f"process {pid} has ended already") from error
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 namespace, numbers = _identity(entry)
