@@ -96,6 +96,8 @@ class Configuration:
 
     def _read(self) -> bytes:
         file = self._settings.config_file
+        if file and file.is_fifo():  # it would keep us waiting
+            raise ConfigError(f"{file}: is not a regular file")
         return configs.read(file) if file else ",".join(self._settings.interfaces).encode()
 
     def _made(self, data: bytes) -> Config:

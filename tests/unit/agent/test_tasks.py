@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -62,3 +64,23 @@ def test_who_cancels_sees_them_all_end() -> None:
 
     asyncio.run(play())
     assert sorted(ended) == [1, 2]
+
+
+@pytest.mark.timeout(20)
+def test_a_thread_that_hangs_keeps_the_process_no_longer_than_that() -> None:
+    code = (
+        "import threading\n"
+        "from netdevice_plugin.agent.tasks import end_soon\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "end_soon(0.1)\n"
+    )
+    command = (sys.executable, "-c", code)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "Something does not end" in result.stderr
+
+
+def test_who_ends_in_time_is_left_alone() -> None:
+    code = "from netdevice_plugin.agent.tasks import end_soon; end_soon(60)"
+    result = subprocess.run((sys.executable, "-c", code), capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
