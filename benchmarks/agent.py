@@ -164,7 +164,7 @@ def _table(counts: Sequence[int], found: Sequence[Found], effort: Effort) -> Tab
             f"{made + unseen:,} links {unseen} were gone before they were in a list.",
             f"Calls: {effort.calls:,} in all from one client in Python, whose own time is in them; "
             "the empty call is GetDevicePluginOptions, which does nothing. Start: from before it. "
-            f"Memory: {effort.settle:g} s after the first list. Idle: for {effort.quiet:g} s, before "
+            f"Memory: {effort.settle:g} s after the first list. Idle: {effort.quiet:g} s, before "
             "any change.",
         ),
     )
