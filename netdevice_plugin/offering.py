@@ -62,7 +62,8 @@ class Offering:
     listings: Mapping[str, Listing] = dataclasses.field(default_factory=dict)
     # Since which answer it has been asked whether a pod has the device: its serial.
     doubtful: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    # Devices that one resource lists and the pool of another one offers: they move in time.
+    # Devices that a resource lists though its pool does not offer them, or not any more: they
+    # go, to another resource maybe, when no pod has them.
     moving: frozenset[str] = frozenset()
     # Until when (monotonic seconds) the link of a record that is gone may be on its way.
     homecoming: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -166,6 +167,8 @@ class _Maker:
                 found.setdefault(kind, {})[name] = self._listed(name, kind, device)
         for name in (*self.listed, *self.used):
             if name not in self.offered and (kind := self._kept(name)):
+                if name in self.used and name not in self.records:
+                    self.moving.add(name)  # nothing but the kubelet tells of its end
                 found.setdefault(kind, {})[name] = self._unoffered(name, kind)
         return Offering(
             listings={kind: self._listing(kind, devices) for kind, devices in found.items()},

@@ -241,6 +241,19 @@ def test_a_device_in_use_that_no_pool_selects_any_more_stays_healthy() -> None:
     assert faults(offer(now, before)) == {"eth0": ""}
 
 
+@pytest.mark.parametrize("injection", list(Injection))
+def test_what_is_listed_for_a_pod_alone_waits_for_the_kubelets_word(injection: Injection) -> None:
+    pool = dataclasses.replace(NET, injection=injection)
+    before = start(link("eth0"), pools=(pool,), in_use=used(1, net="eth0"))
+    assert not before.moving
+    gone = offer(present(pools=(pool,), in_use=used(1, net="eth0")), before)
+    assert gone.moving == {"eth0"}
+    found = offer(present(pools=(pool,), in_use=used(2)), gone)
+    found = offer(present(pools=(pool,), in_use=used(3)), found)
+    assert faults(found) == {}
+    assert not found.moving
+
+
 def test_a_pool_of_the_other_front_end_drains() -> None:
     dra = dataclasses.replace(NET, frontend=Frontend.DRA)
     before = start(lent("eth0"), link("eth1", 8), attachments=(record("eth0"),))
