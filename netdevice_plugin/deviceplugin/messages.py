@@ -178,4 +178,4 @@ def plugin_info(pool: Pool) -> registration.PluginInfo:
 
 def utf8(text: str) -> str:
     """Make any name one that a message can carry."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
