@@ -42,20 +42,32 @@ class Turn:
 
     async def take(self) -> None:
         """Return once this agent is in charge. Raises NetdevError if there can be no lock."""
-        file = _open(self._run_dir / LOCK)
-        try:
-            if _try(file):
-                gave_way = _names(file)[1:]
-            else:
-                holder, *gave_way = _names(file) or [""]
-                gave_way = await self._wait(file, holder, gave_way)
-            remembered = [name for name in gave_way if name != self._instance][-REMEMBERED:]
-            os.ftruncate(file, 0)
-            os.pwrite(file, "\n".join([self._instance, *remembered, ""]).encode(), 0)
-        except BaseException:
-            os.close(file)
-            raise
+        while self._lock < 0:
+            file = _open(self._run_dir / LOCK)
+            try:
+                if _try(file):
+                    gave_way = _names(file)[1:]
+                else:
+                    holder, *gave_way = _names(file) or [""]
+                    gave_way = await self._wait(file, holder, gave_way)
+                if self._is_there(file):  # or somebody has swept the directory meanwhile
+                    self._sign(file, gave_way)
+            finally:
+                if self._lock != file:
+                    os.close(file)
+
+    def _sign(self, file: int, gave_way: list[str]) -> None:
+        remembered = [name for name in gave_way if name != self._instance][-REMEMBERED:]
+        os.ftruncate(file, 0)
+        os.pwrite(file, "\n".join([self._instance, *remembered, ""]).encode(), 0)
         self._lock = file
+
+    def _is_there(self, file: int) -> bool:
+        """Whether the next one will find this lock, and not make one of its own."""
+        try:
+            return os.path.samestat((self._run_dir / LOCK).stat(), os.fstat(file))
+        except OSError:
+            return False
 
     async def _wait(self, file: int, holder: str, gave_way: list[str]) -> list[str]:
         """Wait for the lock, and ask for it where that is right; returns who has given way."""
@@ -102,9 +114,28 @@ class Turn:
                     why = {"reason": str(error), "remedy": error.hint}
                     _log.warning("Looking every second for who takes over", extra=why)
                     asyncio.get_running_loop().call_later(BLIND, stirred.set)
-                if other := self._claimant():
+                if other := self._usurper() or self._claimant():
                     return other
                 await stirred.wait()
+
+    def _usurper(self) -> str:
+        """Put the lock back if it was swept away; say who was quicker, if somebody was."""
+        held = self._lock
+        if held < 0 or self._is_there(held):
+            return ""
+        try:
+            file = _open(self._run_dir / LOCK)
+        except NetdevError as error:
+            _log.error("The lock was removed", extra={"reason": str(error), "remedy": error.hint})
+            return ""
+        if not _try(file):
+            other = (_names(file) or [""])[0]
+            os.close(file)
+            return other or "nobody knows"
+        _log.warning("The lock was removed: made again", extra={"directory": str(self._run_dir)})
+        self._sign(file, _names(held)[1:])
+        os.close(held)
+        return ""
 
     def _claimant(self) -> str:
         """Who asks, if it lives."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,3 +223,56 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
 
     play(scene())
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_lock_that_is_swept_away_is_put_back(tmp_path: Path) -> None:
+    async def scene() -> None:
+        run_dir = tmp_path / "run"
+        first, second = Turn(run_dir, "one"), Turn(run_dir, "two")
+        await first.take()
+        asked = asyncio.ensure_future(first.asked())
+        await asyncio.sleep(0)
+        shutil.rmtree(run_dir)
+        while not (run_dir / LOCK).exists():
+            await asyncio.sleep(0.01)
+        assert names(run_dir) == ["one"]
+        taking = asyncio.ensure_future(second.take())
+        assert await asked == "two"
+        assert not taking.done()
+        first.release()
+        await taking
+        second.release()
+
+    play(scene())
+
+
+def test_who_waited_for_a_lock_that_was_swept_away_asks_anew(tmp_path: Path) -> None:
+    async def scene() -> None:
+        first, second = Turn(tmp_path, "one"), Turn(tmp_path, "two")
+        await first.take()
+        taking = asyncio.ensure_future(second.take())
+        while not (tmp_path / NEXT).exists():
+            await asyncio.sleep(0)
+        (tmp_path / NEXT).unlink()
+        (tmp_path / LOCK).unlink()
+        assert await first.asked() == "two"
+        assert not taking.done()
+        first.release()
+        await taking
+        assert names(tmp_path) == ["two", "one"]
+        second.release()
+
+    play(scene())
+
+
+def test_who_was_quicker_to_make_another_lock_is_given_way_to(tmp_path: Path) -> None:
+    async def scene() -> None:
+        first, second = Turn(tmp_path, "one"), Turn(tmp_path, "two")
+        await first.take()
+        (tmp_path / LOCK).unlink()
+        await second.take()
+        assert await first.asked() == "two"
+        first.release()
+        second.release()
+
+    play(scene())
