@@ -110,13 +110,14 @@ class Agents:
         self.all: list[Agent] = []
         self.truth = Truth(node, kubelet)
 
-    def configure(self, **pools: str) -> None:
+    def configure(self, settings: str = "", **pools: str) -> None:
         """Write the configuration: for each pool the links that it selects, by commas."""
         entries = [
             f"- name: {name}\n  selectors:\n  - ifNames: [{links}]\n"
             for name, links in pools.items()
         ]
-        self.write(f"cdiDir: /run/cdi\npools:{' []' * (not entries)}\n{''.join(entries)}")
+        listed = "".join(entries) or "[]\n"
+        self.write(f"cdiDir: /run/cdi\n{settings}pools:\n{listed}")
 
     def write(self, text: str) -> None:
         """Replace the configuration, as a ConfigMap is."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.agent import Agent, Agents
 from tests.e2e.containerd import Containerd
-from tests.e2e.lender import KIND, RUN_DIR, Lender, assert_inside, look
+from tests.e2e.lender import CDI, KIND, RUN_DIR, Lender, assert_inside, look
 from tests.e2e.links import Link
 from tests.e2e.node import Node
 from tests.e2e.podman import Podman
@@ -173,6 +173,45 @@ def test_a_kubelet_that_starts_anew_is_told_of_all_devices_again(
     scene.end()
     assert len(agent.lines("Starting")) == 1
     assert agent.running
+
+
+def test_an_agent_and_a_kubelet_that_were_both_away_agree_again(
+    scene: Scene, agents: Agents, kubelet: Kubelet
+) -> None:
+    scene.make("veth", "ifb")
+    agent = agents.serve(kind=KIND)
+    scene.listed()
+    scene.run("first")
+    agent.kill()
+    kubelet.restart()
+    kubelet.await_admitted()
+    scene.same()
+    agents.serve(kind=KIND)
+    scene.listed()
+    kubelet.await_resource(KIND, 2, 2)
+    scene.run("second")
+    scene.end()
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_kubelet_finds_an_agent_in_its_registry_again(
+    scene: Scene, agents: Agents, kubelet: Kubelet, end: Callable[[Kubelet], None]
+) -> None:
+    scene.make("veth", "ifb")
+    agents.configure("registration: plugins_registry\n", netdevice='"lan?"')
+    agent = agents.serve(kind=KIND)
+    scene.listed()
+    scene.run("first")
+    end(kubelet)
+    kubelet.start()
+    kubelet.await_admitted()
+    scene.listed()
+    agent.kill()
+    agents.serve(kind=KIND)
+    scene.listed()
+    scene.same()
+    scene.run("second")
+    scene.end()
 
 
 def test_an_agent_waits_for_a_kubelet(scene: Scene, agents: Agents, kubelet: Kubelet) -> None:
@@ -488,6 +527,66 @@ def test_the_agent_brings_a_link_home_that_no_runtime_returns(
     containerd.start()
     scene.await_other(pod, before)
     scene.took(pod)
+    scene.end()
+
+
+def test_an_agent_brings_home_what_was_left_behind_while_there_was_none(
+    scene: Scene, agents: Agents, containerd: Containerd, node: Node, lender: Lender
+) -> None:
+    scene.make("veth", "ifb")
+    agent = agents.serve("--reclaim", kind=KIND)
+    scene.listed()
+    pod, other = scene.run("pod"), scene.run("other")
+    before = pod.container()
+    agent.kill()
+    shim = containerd.shim(containerd.cri.sandbox(pod.spec.uid))
+    pid = containerd.cri.pid(pod.container())
+    containerd.kill()
+    node.kill(shim)
+    node.kill(pid)
+    agent = agents.serve("--reclaim", kind=KIND)
+    agent.await_line("Brought link home", device=scene.link(pod).name)
+    assert lender.record(scene.link(other)).exists()
+    scene.listed()
+    containerd.start()
+    scene.await_other(pod, before)
+    scene.took(pod)
+    scene.end()
+
+
+def test_cdi_files_that_somebody_removes_are_there_again(
+    scene: Scene, agents: Agents, node: Node
+) -> None:
+    scene.make("ifb", "veth")
+    agent = agents.serve(kind=KIND)
+    scene.listed()
+    scene.run("one")
+    for path in node.path(CDI).iterdir():
+        path.unlink()
+    agent.await_line("CDI file was not as we left it: written again")
+    scene.listed()
+    scene.run("other")
+    scene.end()
+
+
+def test_a_record_that_was_cut_in_half_is_told_of_until_it_is_whole(
+    scene: Scene, agents: Agents, lender: Lender
+) -> None:
+    scene.make("ifb", "veth")
+    agent = agents.serve(kind=KIND)
+    scene.listed()
+    pod, _other = scene.run("one"), scene.run("other")
+    record = lender.record(scene.link(pod))
+    whole = record.read_bytes()
+    half = record.with_name(".half")
+    half.write_bytes(whole[: len(whole) // 2])
+    half.rename(record)
+    scene.listed(**{record.name: "Unhealthy"})
+    said = agent.await_line("Device is unhealthy", device=record.name)
+    assert str(record.name) in said["reason"]
+    half.write_bytes(whole)
+    half.rename(record)
+    scene.listed()
     scene.end()
 
 
