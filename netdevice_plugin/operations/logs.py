@@ -171,4 +171,6 @@ def setup(level: int, form: str, stream: TextIO | None = None) -> logging.Handle
     logging.raiseExceptions = False  # a full disk or closed pipe is no reason for more output
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # To it, an event that comes while a watch ends is an error.
+    logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)
     return handler
