@@ -148,10 +148,11 @@ class Builder(Podman):
         self("image", "unmount", image)
 
     def as_pod(
-        self, pod: Object, container: Object, *arguments: str, check: bool = True
+        self, pod: Object, container: Object, *arguments: str, name: str = "", check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run a container of the pod with other arguments."""
-        options = ("--rm", self.cgroup, *LIMITS, *pod_options(pod, container))
+        """Run a container of the pod with these arguments; in the background if it has a name."""
+        how = ("--detach", f"--name={name}") if name else ("--rm",)
+        options = (*how, self.cgroup, *LIMITS, *pod_options(pod, container))
         return self("run", *options, NAME, *arguments, check=check)
 
 

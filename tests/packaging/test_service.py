@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.e2e.waiting import until
 from tests.manifests import ROOT
 from tests.packaging import host as hosts
 from tests.packaging.host import Host
@@ -22,6 +24,7 @@ RECLAIM = (UNITS / "reclaim.conf").read_text()
 PROGRAM = "/opt/netdevice-plugin/bin/netdevice-plugin"
 MOVER = "/opt/netdevice-plugin/bin/netdevice-mover"
 CDI_FILE = "/run/cdi/networking.k8s.io-netdevice.json"
+SAID = "[Service]\nStandardOutput=truncate:/said\nStandardError=inherit\n"
 CONFIG = "pools:\n- name: netdevice\n  selectors:\n  - ifNames: ['lan*']\n"
 MAC = "02:00:00:00:00:01"
 SETTING = "/proc/sys/net/ipv4/conf/lan1/rp_filter"
@@ -75,8 +78,7 @@ def in_its_place(text: str) -> str:
 def start(host: Host, script: str, drop_in: str = "") -> list[str]:
     """Start the unit with a script in it; returns what that said, and fails if it fails."""
     units = host.path("/run/units")
-    said = "[Service]\nStandardOutput=truncate:/said\nStandardError=inherit\n"
-    overrides = {"reclaim.conf": in_its_place(drop_in), "said.conf": said}
+    overrides = {"reclaim.conf": in_its_place(drop_in), "said.conf": SAID}
     (units / "netdevice-plugin.service.d").mkdir(exist_ok=True)
     for name, text in overrides.items():
         (units / "netdevice-plugin.service.d" / name).write_text(text)
@@ -165,3 +167,85 @@ def test_without_reclaim_conf_it_cannot(host: Host, link: str) -> None:
     said = start(host, f"{PROGRAM} reclaim --all || true")
     assert [line for line in said if line.startswith(f"error: {link}: ")]
     assert host.run(PROGRAM, "reclaim", "--all").stdout == f"{link}: home\n"
+
+
+@pytest.fixture
+def agent(host: Host) -> Callable[[str], None]:
+    """Starts the unit as it is shipped, with a drop-in or an empty one."""
+
+    def begin(drop_in: str) -> None:
+        units = host.path("/run/units")
+        (units / "netdevice-plugin.service").write_text(SERVICE)
+        directory = units / "netdevice-plugin.service.d"
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        (directory / "reclaim.conf").write_text(drop_in)
+        (directory / "said.conf").write_text(SAID)
+        host.path("/said").write_text("")
+        host.path(CDI_FILE).unlink(missing_ok=True)
+        host.systemctl("daemon-reload")
+        host.systemctl("restart", "netdevice-plugin")
+
+    return begin
+
+
+def shown(host: Host, name: str) -> str:
+    """A property of the unit as it runs."""
+    return host.systemctl("show", f"--property={name}", "--value", "netdevice-plugin").strip()
+
+
+def devices(host: Host) -> set[str]:
+    """What the CDI file has."""
+    try:
+        spec = json.loads(host.path(CDI_FILE).read_text())
+    except FileNotFoundError:
+        return set()
+    return {device["name"] for device in spec["devices"]}
+
+
+def test_when_it_is_started_the_cdi_files_are_true(
+    host: Host, link: str, agent: Callable[[str], None]
+) -> None:
+    agent("")
+    assert devices(host) == {link}
+    host.ip("link", "add", "lan2", "type", "veth", "peer", "name", "far2")
+    until(host.path("/run/cdi"), lambda: devices(host) == {link, "lan2"}, "lan2 is described")
+    host.ip("link", "delete", "far2")
+    until(host.path("/run/cdi"), lambda: devices(host) == {link}, "lan2 is gone")
+
+
+def test_it_stops_soon_and_well_and_leaves_the_cdi_files(
+    host: Host, link: str, agent: Callable[[str], None]
+) -> None:
+    agent("")
+    began = time.monotonic()
+    host.systemctl("stop", "netdevice-plugin")
+    assert time.monotonic() - began < 3
+    assert shown(host, "Result") == "success"
+    assert devices(host) == {link}
+
+
+def test_it_is_started_again_when_it_is_killed(
+    host: Host, link: str, agent: Callable[[str], None]
+) -> None:
+    agent("")
+    first = shown(host, "MainPID")
+    host.path(CDI_FILE).unlink()
+    host.systemctl("kill", "--signal=KILL", "netdevice-plugin")
+    until(host.path("/run/cdi"), lambda: devices(host) == {link}, "another has started")
+    assert shown(host, "MainPID") not in {first, "0"}
+
+
+def test_with_reclaim_conf_a_link_comes_home_by_itself(
+    host: Host, link: str, agent: Callable[[str], None]
+) -> None:
+    start(host, "true")
+    agent(RECLAIM)
+    orphan(host, link)
+    until(host.path("/run/netdevice-plugin/attachments"), lambda: home(host), "it is home")
+    assert host.run("cat", SETTING).stdout == "2\n"
+
+
+def home(host: Host) -> bool:
+    """Whether nothing is lent."""
+    return not list(host.path("/run/netdevice-plugin/attachments").glob("lan*"))
