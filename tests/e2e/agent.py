@@ -116,8 +116,8 @@ class Agents:
             f"- name: {name}\n  selectors:\n  - ifNames: [{links}]\n"
             for name, links in pools.items()
         ]
-        listed = "".join(entries) or "[]\n"
-        self.write(f"cdiDir: /run/cdi\n{settings}pools:\n{listed}")
+        listed = "".join(("\n", *entries)) if entries else " []\n"
+        self.write(f"cdiDir: /run/cdi\n{settings}pools:{listed}")
 
     def write(self, text: str) -> None:
         """Replace the configuration, as a ConfigMap is."""

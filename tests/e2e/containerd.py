@@ -7,6 +7,8 @@ import pathlib
 import subprocess
 from collections.abc import Callable, Iterator
 
+import grpc
+
 from tests.e2e import image
 from tests.e2e.cri import Cri, Pod
 from tests.e2e.fetch import Parts
@@ -100,7 +102,12 @@ class Containerd:
         """Leave no pod, whatever a test that failed half-way has left."""
         if self._process is None or self._process.poll() is not None:
             self.start()
-        self.cri.remove_all_pods()
+        try:
+            self.cri.remove_all_pods()
+        except grpc.RpcError:  # killed in mid start, it learns what is left when it starts anew
+            self.kill()
+            self.start()
+            self.cri.remove_all_pods()
 
 
 @contextlib.contextmanager
