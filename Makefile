@@ -14,7 +14,7 @@ BASE := .venv/.base-is-installed
 DEV := .venv/.dev-is-installed
 C_FILES := $(wildcard netdevice_plugin/mover/src/*.[ch] tests/c/*.[ch])
 VERSION = $(shell sed -n 's/^__version__ = "\([^"]*\)".*/\1/p' netdevice_plugin/__init__.py)
-SCRIPTS := .ci/run $(wildcard hack/*.sh)
+SCRIPTS := .ci/run $(wildcard hack/*.sh tests/*/*.sh)
 
 # In CI nothing may be skipped for want of a tool or a privilege.
 ifneq ($(filter true 1,$(CI)),)

@@ -81,6 +81,9 @@ def prepare(root: pathlib.Path, program: pathlib.Path) -> None:
 def booted(root: pathlib.Path) -> Iterator[Host]:
     """Boot it; at the end its processes, mounts, links and cgroups are gone."""
     cgroup = _unified() / f"ndp-systemd-{os.getpid()}"
+    for stale in cgroup.parent.glob("ndp-systemd-*"):  # of a run that was killed
+        with contextlib.suppress(OSError):
+            _remove(stale)
     with contextlib.ExitStack() as stack:
         stack.callback(_remove, cgroup)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:

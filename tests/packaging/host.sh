@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boot systemd as process 1 of a host made of namespaces, in a root directory that it may change.
 #
-#   tests/packaging/host.sh ROOT CGROUP        as root; ends when it is killed
+#   tests/packaging/host.sh ROOT CGROUP        as root; ends with who has started it
 #
 # Of the kernel's settings only those of its own network can be written, and of systemd's units there
 # are only those in ROOT/run/units: this machine's devices and services are out of its reach.
@@ -38,7 +38,7 @@ case $1 in
     root=$1 cgroup=$2
     mkdir -p "$cgroup"
     echo 0 >"$cgroup/cgroup.procs"
-    exec unshare --mount --net --pid --ipc --uts --cgroup --fork --kill-child --propagation private \
-        -- "${BASH_SOURCE[0]}" --inside "$root"
+    exec setpriv --pdeathsig KILL -- unshare --mount --net --pid --ipc --uts --cgroup --fork \
+        --kill-child --propagation private -- "${BASH_SOURCE[0]}" --inside "$root"
     ;;
 esac
