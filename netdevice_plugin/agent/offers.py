@@ -1,0 +1,134 @@
+"""What is offered, found out and said anew at each change: look, offer, publish, plan."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+import cdi
+from netdevice_plugin.agent.asking import Asking
+from netdevice_plugin.agent.configuring import Configuration
+from netdevice_plugin.agent.looking import Looking
+from netdevice_plugin.agent.publishing import Publishing
+from netdevice_plugin.cdistore import on_disk
+from netdevice_plugin.loans.reconciler import Reconciler
+from netdevice_plugin.look import View
+from netdevice_plugin.offering import InUse, Offering, Present, offer, remember
+
+ENDING = 1.0  # seconds from a link's return to the end of its pod, most of the time
+ASK_AGAIN = 10.0  # seconds, while it depends on the kubelet's answer whether a device is listed
+
+_log = logging.getLogger(__name__)
+
+
+class Offers:
+    """A turn after each stir, from `remember` on. Without `asking` there is no kubelet."""
+
+    def __init__(  # noqa: PLR0913 - by keyword
+        self,
+        *,
+        configuration: Configuration,
+        looking: Looking,
+        asking: Asking | None,
+        reconciler: Reconciler,
+        publishing: Publishing,
+        stirred: asyncio.Event,
+    ) -> None:
+        self._configuration = configuration
+        self._looking = looking
+        self._asking = asking
+        self._reconciler = reconciler
+        self._publishing = publishing
+        self._stirred = stirred
+        self._offering = Offering()
+        self._seen: View | None = None
+        self._turns = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def remember(self) -> None:
+        """Find out what an earlier agent listed, and what pods have."""
+        config = self._configuration.current
+        known: Mapping[str, frozenset[str]] = {}
+        try:
+            known = on_disk(config.cdi_dir, [config.prefix])
+        except cdi.Error as error:
+            _log.warning("Earlier CDI files cannot be read", extra={"reason": str(error)})
+        self._offering = remember(known, config.pools)
+        if self._asking:
+            await self._asking.ask(self.kinds())
+
+    def kinds(self) -> set[str]:
+        """Name the resources that are ours."""
+        configured = {pool.kind for pool in self._configuration.current.pools}
+        return configured | self._offering.listings.keys()
+
+    async def run(self) -> None:
+        """Take turns, until cancelled."""
+        while True:
+            self._stirred.clear()
+            if seen := self._looking.view():
+                await self._turn(seen)
+            await self._stirred.wait()
+
+    async def _turn(self, seen: View) -> None:
+        """Say what is offered now: to the CDI directory, and only then to the kubelet."""
+        config = self._configuration.current
+        before = self._offering
+        present = Present(
+            snapshot=seen.snapshot,
+            attachments=seen.attachments,
+            broken=seen.problems,
+            pools=config.pools,
+            in_use=self._in_use(),
+            orphaned=self._reconciler.orphaned,
+            now=time.monotonic(),
+        )
+        self._offering = offer(present, before)
+        moved = self._seen is None or seen.attachments != self._seen.attachments
+        if seen is not self._seen:
+            self._reconciler.follow(seen)
+            self._seen = seen
+        await self._publishing.say(self._offering, config)
+        self._complain(before)
+        self._plan(ENDING if moved else ASK_AGAIN)
+
+    def _in_use(self) -> InUse:
+        """Without a kubelet nothing is ever in doubt."""
+        if self._asking:
+            return self._asking.in_use
+        self._turns += 1
+        return InUse(serial=self._turns, known=True)
+
+    def _complain(self, before: Offering) -> None:
+        for problem in self._offering.problems:
+            if problem not in before.problems:
+                _log.error("A pool asks for what it cannot have", extra={"reason": problem})
+
+    def _plan(self, patience: float) -> None:
+        """Ask, and look again, when something depends on it."""
+        offering = self._offering
+        now = time.monotonic()
+        if self._asking:
+            if any(since >= self._asking.in_use.serial for since in offering.doubtful.values()):
+                self._asking.soon()
+            elif _is_open(offering):
+                self._asking.at(now + patience)
+            self._asking.at(self._reconciler.ask_at)
+        elif offering.doubtful:
+            self._stirred.set()  # nobody has to be asked: the next turn settles it
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if (deadline := offering.deadline) is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, deadline - now) + 0.01, self._stirred.set)
+
+
+def _is_open(offering: Offering) -> bool:
+    """Whether what is listed may change by what pods do."""
+    return bool(offering.doubtful or offering.moving) or any(
+        listing.retired or any(one.fault for one in listing.devices)
+        for listing in offering.listings.values()
+    )
