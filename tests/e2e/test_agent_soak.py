@@ -101,6 +101,7 @@ class Storm:
 
     def end_agent(self) -> None:
         """A rolling update: the new one takes over."""
+        self.agent.await_line("Registered with the kubelet")  # else it may be the newer one
         before, self.agent = self.agent, self._agents.start("--reclaim")
         before.await_end(time.monotonic() + 2.0)
 
