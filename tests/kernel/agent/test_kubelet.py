@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 
 import pytest
@@ -104,6 +105,24 @@ def test_a_kubelet_that_is_killed_in_the_middle_is_met_again(node: Node, point: 
         node.kubelet.start()
         node.listed(eth1=HEALTHY, eth2=HEALTHY)
         agent.stop()
+
+
+def test_podresources_that_hang_keep_the_agent_neither_from_its_start_nor_from_its_end(
+    node: Node,
+) -> None:
+    directory = node.kubelet.place.pod_resources
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(directory / "kubelet.sock"))
+        mute.listen()
+        agent = node.start()
+        mute.accept()[0].close()  # it has begun to ask
+        assert agent.stop() < 2
+        agent = node.start()
+        agent.said("The kubelet does not say what pods have", reason=str(directory))
+        agent.said("Device is offered", device="eth1")
+        assert set(node.spec()) == {"eth1", "eth2"}
+        assert agent.stop() < 2
 
 
 def test_the_plugins_registry_is_the_other_way_in(cluster: Node) -> None:
