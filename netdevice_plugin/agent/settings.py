@@ -30,6 +30,7 @@ class Settings:
     interfaces: tuple[str, ...] = ()
     run_dir: Path | None = None
     kubelet_dir: Path | None = None
+    node_addresses: tuple[str, ...] = ()  # beside those of the configuration
     kubelet: bool = True
     reclaim: bool = False
     listen: Listen | None = None
@@ -42,4 +43,7 @@ class Settings:
             config = dataclasses.replace(config, run_dir=self.run_dir)
         if self.kubelet_dir:
             config = dataclasses.replace(config, kubelet_dir=self.kubelet_dir)
+        if self.node_addresses:
+            known = dict.fromkeys((*config.node_addresses, *self.node_addresses))
+            config = dataclasses.replace(config, node_addresses=tuple(known))
         return config

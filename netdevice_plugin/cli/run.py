@@ -9,6 +9,22 @@ import click
 from netdevice_plugin.cli.options import given_run_dir, host_path, offer_options
 
 
+def _addresses(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    from netdevice_plugin import fields  # noqa: PLC0415 - not for --help
+
+    try:
+        return tuple(fields.address(value) for value in values)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from error
+
+
+def _quit(_number: int, _frame: object) -> None:
+    """End at once: nothing has begun. Process 1 of a container has no handler of its own."""
+    raise SystemExit(0)
+
+
 @click.command()
 @offer_options
 @click.option(
@@ -16,6 +32,14 @@ from netdevice_plugin.cli.options import given_run_dir, host_path, offer_options
     metavar="DIR",
     callback=host_path,
     help="The kubelet's --root-dir.  [default: the configuration's kubeletDir]",
+)
+@click.option(
+    "--node-address",
+    "node_addresses",
+    metavar="IP",
+    multiple=True,
+    callback=_addresses,
+    help="A link with this address is never offered; beside nodeAddresses. May be repeated.",
 )
 @click.option("--no-kubelet", is_flag=True, help="Only keep the CDI files true.")
 @click.option(
@@ -48,6 +72,7 @@ def run(  # noqa: PLR0913 - an argument for each option
     config_file: Path | None,
     *,
     kubelet_dir: Path | None,
+    node_addresses: tuple[str, ...],
     no_kubelet: bool,
     reclaim: bool,
     listen: str,
@@ -64,7 +89,9 @@ def run(  # noqa: PLR0913 - an argument for each option
     if bool(interfaces) == bool(config_file):
         raise click.UsageError("One of --interfaces and --config must be given.")
     import logging  # noqa: PLC0415 - not for --help
+    import signal  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, _quit)  # until the agent has its own
     from netdevice_plugin.operations import logs  # noqa: PLC0415
     from netdevice_plugin.operations.http import parse_listen  # noqa: PLC0415
 
@@ -80,6 +107,7 @@ def run(  # noqa: PLR0913 - an argument for each option
         interfaces=interfaces,
         run_dir=given_run_dir(),
         kubelet_dir=kubelet_dir,
+        node_addresses=node_addresses,
         kubelet=not no_kubelet,
         reclaim=reclaim,
         listen=where,

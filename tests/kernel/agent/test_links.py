@@ -157,3 +157,9 @@ def test_an_uplink_is_never_offered_and_that_is_said(cluster: Node) -> None:
     assert set(cluster.spec()) == {"eth2"}
     cluster.netns.ip("route", "del", "default", "dev", "eth1")
     cluster.listed(eth1=HEALTHY, eth2=HEALTHY)
+
+
+def test_a_link_with_the_nodes_own_address_is_never_offered(cluster: Node) -> None:
+    cluster.netns.ip("address", "add", "192.0.2.77/24", "dev", "eth2")
+    cluster.run("--node-address", "192.0.2.77")
+    cluster.listed(eth1=HEALTHY)
