@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -157,6 +157,14 @@ def test_without_the_overlay_the_agent_brings_nothing_home(
     lender.untouched()
 
 
+def _expanded(word: str, values: Mapping[str, str]) -> str:
+    """Put the container's environment into an argument, as the kubelet does."""
+    for name, value in values.items():
+        word = word.replace(name, value)
+    assert "$(" not in word
+    return word
+
+
 class Agents:
     """Agents in containers, as the kubelet runs the pods of a DaemonSet."""
 
@@ -167,7 +175,8 @@ class Agents:
 
     def start(self, uid: str) -> None:
         """Start the pod with that UID."""
-        arguments = [word.replace("$(POD_UID)", uid) for word in self._container["args"]]
+        values = {"$(POD_UID)": uid, "$(HOST_IP)": "192.0.2.254"}
+        arguments = [_expanded(word, values) for word in self._container["args"]]
         self._built.as_pod(self._pod, self._container, *arguments, name=uid)
 
     def restart(self, uid: str) -> None:
