@@ -52,3 +52,17 @@ class KubeletError(NetdevError):
 
 class ListenError(NetdevError):
     """The address for metrics and health cannot be listened on."""
+
+
+class ClaimError(NetdevError):
+    """A ResourceClaim cannot be served as it is; the message ends up in its pod's events."""
+
+
+class ParameterError(ClaimError):
+    """A claim's parameters are wrong as written: every problem, with its field."""
+
+    exit_code = 2
+
+
+class ClusterError(NetdevError):
+    """The API server cannot be reached, or answered with an error."""
