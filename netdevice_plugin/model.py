@@ -13,6 +13,8 @@ import enum
 import operator
 import re
 
+VIA_DRA = "@dra"  # ends the key of a pool whose devices DRA hands out; no kind has an @
+
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -255,6 +257,14 @@ class Pool:
     def kind(self) -> str:
         """The CDI kind and the resource name: networking.k8s.io/netdevice."""
         return f"{self.prefix}/{self.name}"
+
+    @property
+    def key(self) -> str:
+        """What its devices are listed under: the kind, told apart from it if DRA hands them out.
+
+        A pool that changes its front end is another one to whoever has something of it.
+        """
+        return self.kind + (VIA_DRA if self.frontend is Frontend.DRA else "")
 
     @property
     def variable(self) -> str:

@@ -16,6 +16,7 @@ from netdevice_plugin import pools
 from netdevice_plugin.attachments import Attachment, Phase
 from netdevice_plugin.errors import AttachmentError
 from netdevice_plugin.model import (
+    VIA_DRA,
     Device,
     Frontend,
     Injection,
@@ -33,7 +34,7 @@ HOMECOMING = 1.0  # seconds in which the link of a record that is gone must show
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class InUse:
-    """What pods have by resource, as of the `serial`th time that the kubelet was asked.
+    """What pods and claims have by resource, as of the `serial`th time that the kubelet was asked.
 
     `known` says whether there was an answer at all. Without a kubelet nothing is in
     use, and `serial` counts nothing.
@@ -41,7 +42,7 @@ class InUse:
 
     devices: Mapping[str, frozenset[str]] = dataclasses.field(
         default_factory=dict
-    )  # by kind: names of devices
+    )  # by key of the pool: names of devices
     serial: int = 0
     known: bool = False
 
@@ -57,7 +58,7 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Offering:
-    """All resources by kind, and what has to be asked or looked at again."""
+    """All resources by key of their pool, and what has to be asked or looked at again."""
 
     listings: Mapping[str, Listing] = dataclasses.field(default_factory=dict)
     # Since which answer it has been asked whether a pod has the device: its serial.
@@ -99,11 +100,11 @@ def offer(present: Present, before: Offering) -> Offering:
 
 
 def remember(known: Mapping[str, Iterable[str]], pools: Iterable[Pool]) -> Offering:
-    """Make the offering that an earlier process left: the names in its CDI files, by kind.
+    """Make the offering that an earlier process left: the names in its CDI files, by key.
 
     What becomes of them is for the first real one to say; each is doubtful until then.
     """
-    configured = {pool.kind: pool for pool in pools}
+    configured = {pool.key: pool for pool in pools}
     listings = {}
     for kind, names in known.items():
         pool = configured.get(kind) or retired_pool(kind)
@@ -112,10 +113,11 @@ def remember(known: Mapping[str, Iterable[str]], pools: Iterable[Pool]) -> Offer
     return Offering(listings=listings)
 
 
-def retired_pool(kind: str) -> Pool:
+def retired_pool(key: str) -> Pool:
     """Make the pool that stands for a resource which the configuration does not have."""
-    prefix, _, name = kind.rpartition("/")
-    return Pool(name=name, prefix=prefix)
+    prefix, _, name = key.removesuffix(VIA_DRA).rpartition("/")
+    frontend = Frontend.DRA if key.endswith(VIA_DRA) else Frontend.DEVICE_PLUGIN
+    return Pool(name=name, prefix=prefix, frontend=frontend)
 
 
 def _absent(name: str, pool: Pool) -> Device:
@@ -135,9 +137,8 @@ class _Maker:
         self.before = before
         self.assignment: Assignment = pools.assign(present.snapshot, present.pools)
         self.offered = {device.name: device for device in self.assignment.devices}
-        self.configured = {pool.kind: pool for pool in present.pools}
-        self.kinds = {pool.name: pool.kind for pool in present.pools}
-        self.dra = {pool.kind for pool in present.pools if pool.frontend is Frontend.DRA}
+        self.configured = {pool.key: pool for pool in present.pools}
+        self.kinds = {pool.name: pool.key for pool in present.pools}
         self.records = {one.device: one for one in present.attachments}
         self.broken = {error.device: error for error in present.broken if error.device}
         self.listed = {
@@ -161,10 +162,9 @@ class _Maker:
         for name, device in self.offered.items():
             wanted = self.kinds[device.pool]
             kind = self._kind(name, wanted)
-            if kind not in ("", wanted):
+            if kind != wanted:
                 self.moving.add(name)
-            if kind:
-                found.setdefault(kind, {})[name] = self._listed(name, kind, device)
+            found.setdefault(kind, {})[name] = self._listed(name, kind, device)
         for name in (*self.listed, *self.used):
             if name not in self.offered and (kind := self._kept(name)):
                 if name in self.used and name not in self.records:
@@ -186,16 +186,15 @@ class _Maker:
         return last if last == made else made
 
     def _kind(self, name: str, wanted: str) -> str:
-        """Say which resource lists a device that a pool offers; empty is none yet.
+        """Say which resource lists a device that a pool offers.
 
         The one that lent it, as long as that is so or may be so.
         """
         if using := self.used.get(name):
             return using
-        target = "" if wanted in self.dra else wanted
-        kind = self.listed[name][0] if name in self.listed else target
-        if kind == target or not (name in self.records or self._in_doubt(name)):
-            return target
+        kind = self.listed[name][0] if name in self.listed else wanted
+        if kind == wanted or not (name in self.records or self._in_doubt(name, kind)):
+            return wanted
         return kind
 
     def _kept(self, name: str) -> str:
@@ -208,7 +207,7 @@ class _Maker:
             return using or kind
         if last.device.lent and self._comes_home(name):
             return using or kind
-        return using or (kind if self._in_doubt(name) else "")
+        return using or (kind if self._in_doubt(name, kind) else "")
 
     def _comes_home(self, name: str) -> bool:
         """Whether the link of a record that is gone is yet to be seen on the host."""
@@ -218,8 +217,13 @@ class _Maker:
         self.homecoming[name] = until
         return True
 
-    def _in_doubt(self, name: str) -> bool:
-        """Whether the kubelet has not been asked yet, since it was not to give it out any more."""
+    def _in_doubt(self, name: str, kind: str) -> bool:
+        """Whether the kubelet has not been asked yet, since it was not to give it out any more.
+
+        Of DRA's nothing is: no claim gets a device without our word, given at that time.
+        """
+        if kind.endswith(VIA_DRA):
+            return False
         in_use = self.present.in_use
         since = self.before.doubtful.get(name, in_use.serial)
         if in_use.known and in_use.serial > since:
@@ -242,7 +246,8 @@ class _Maker:
 
     def _fault(self, device: Device, pool: Pool) -> str:
         if device.name in self.doubtful:
-            return f"it moves to the pool {self.offered[device.name].pool}"
+            target = self.offered[device.name].pool
+            return "it moves to DRA" if target == pool.name else f"it moves to the pool {target}"
         if error := self.broken.get(device.name):
             return str(error)
         if record := self.records.get(device.name):

@@ -61,7 +61,7 @@ class Offers:
 
     def kinds(self) -> set[str]:
         """Name the resources that are ours."""
-        configured = {pool.kind for pool in self._configuration.current.pools}
+        configured = {pool.key for pool in self._configuration.current.pools}
         return configured | self._offering.listings.keys()
 
     async def run(self) -> None:

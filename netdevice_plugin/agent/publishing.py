@@ -12,7 +12,7 @@ from netdevice_plugin.agent.servers import Servers
 from netdevice_plugin.agent.telling import tell
 from netdevice_plugin.cdistore import State
 from netdevice_plugin.config import Config
-from netdevice_plugin.model import Device, Listed, Pool
+from netdevice_plugin.model import Device, Frontend, Listed, Pool
 from netdevice_plugin.offering import Listing, Offering
 from netdevice_plugin.operations.health import Readiness
 from netdevice_plugin.operations.metrics import Metrics
@@ -36,6 +36,13 @@ class Store(Protocol):
 
     def known(self, kind: str) -> frozenset[str]:
         """Name the devices that runtimes find."""
+
+
+class Claimed(Protocol):
+    """Who offers to claims what DRA has."""
+
+    def publish(self, listings: Listings, config: Config) -> None:
+        """Offer these, by key of their pool, and nothing else."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Publishing:
         *,
         store: Store,
         servers: Servers | None,
+        dra: Claimed | None = None,
         metrics: Metrics,
         readiness: Readiness,
         notifier: Notifier,
@@ -70,6 +78,7 @@ class Publishing:
     ) -> None:
         self._store = store
         self._servers = servers
+        self._dra = dra
         self._metrics = metrics
         self._readiness = readiness
         self._notifier = notifier
@@ -82,14 +91,18 @@ class Publishing:
         self.began = False  # something was said already
 
     async def say(self, offering: Offering, config: Config) -> None:
-        """Write the files, and then publish what is in them."""
-        sure = await self._write(offering.listings, config)
+        """Write the files, and then publish what is in them. A claim's file is written for it."""
+        classic, claimed = _by_front_end(offering.listings)
+        sure = await self._write(classic, config)
         self._check(sure=sure)
-        lists = {kind: self._deliverable(one, sure) for kind, one in offering.listings.items()}
+        lists = {key: self._deliverable(one, sure) for key, one in classic.items()}
+        if self._servers:
+            self._servers.publish(classic, lists)
+        if self._dra:
+            self._dra.publish(claimed, config)
+        lists |= {key: one.devices for key, one in claimed.items()}
         tell(self._lists, lists)
         self._metrics.listed(lists)
-        if self._servers:
-            self._servers.publish(offering.listings, lists)
         self._notify(sum(map(len, lists.values())))
         self._lists = lists
 
@@ -169,6 +182,14 @@ class Publishing:
             self.began = True
         elif count != sum(map(len, self._lists.values())):
             self._notifier.status(f"{count} devices")
+
+
+def _by_front_end(listings: Listings) -> tuple[dict[str, Listing], dict[str, Listing]]:
+    """Part what device plugins serve from what DRA has."""
+    parts: tuple[dict[str, Listing], dict[str, Listing]] = {}, {}
+    for key, listing in listings.items():
+        parts[listing.pool.frontend is Frontend.DRA][key] = listing
+    return parts
 
 
 def _heed(job: asyncio.Future[State]) -> None:

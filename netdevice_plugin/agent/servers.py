@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from netdevice_plugin.deviceplugin import Kubelet, Observer, PoolServer
-from netdevice_plugin.model import Frontend, Listed
+from netdevice_plugin.model import Listed
 from netdevice_plugin.offering import Listing
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Servers:
         self, listings: Mapping[str, Listing], lists: Mapping[str, Sequence[Listed]]
     ) -> None:
         """Serve these resources, each with its list, and no other."""
-        wanted = {kind for kind, listing in listings.items() if _is_served(listing)}
+        wanted = set(listings)
         for kind in self._running.keys() - wanted:
             _, task = self._running.pop(kind)
             task.cancel()
@@ -79,7 +79,3 @@ class Servers:
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_exception(error)
 
-
-def _is_served(listing: Listing) -> bool:
-    """A pool of the other front end is served only for what it still has in pods."""
-    return bool(listing.devices) or listing.pool.frontend is not Frontend.DRA

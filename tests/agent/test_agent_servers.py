@@ -9,7 +9,7 @@ import pytest
 
 from netdevice_plugin.agent.servers import Servers
 from netdevice_plugin.deviceplugin import Kubelet, PoolServer
-from netdevice_plugin.model import Device, Frontend, Interface, Listed, Pool
+from netdevice_plugin.model import Device, Interface, Listed, Pool
 from netdevice_plugin.offering import Listing
 from netdevice_plugin.operations.metrics import Metrics
 from tests.fakes.scene import Scene, scene
@@ -80,20 +80,6 @@ def test_resources_come_and_go_and_come_back() -> None:
         play(here, act)
         left = [path.name for path in here.kubelet.place.plugins.iterdir() if path.is_socket()]
         assert left == ["kubelet.sock"]
-
-
-def test_the_other_front_ends_pool_is_served_only_for_what_it_has_in_pods() -> None:
-    dra = Pool(name="two", frontend=Frontend.DRA)
-
-    async def act(servers: Servers) -> None:
-        publish(servers, listing(ONE, "a"), listing(dra))
-        await listed(here, ONE, "a")
-        assert servers.unregistered() == []
-        publish(servers, listing(ONE, "a"), listing(dra, "b"))
-        await listed(here, dra, "b")
-
-    with scene() as here:
-        play(here, act)
 
 
 def test_a_server_that_dies_of_a_bug_is_not_missed_in_silence(

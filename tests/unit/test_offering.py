@@ -28,6 +28,7 @@ from netdevice_plugin.offering import InUse, Offering, Present, offer, remember
 
 NET = Pool(name="net", selectors=(Selector(if_names=("eth*",)),))
 FAST = Pool(name="fast", selectors=(Selector(if_names=("eth*",)),))
+DRA = dataclasses.replace(NET, frontend=Frontend.DRA)
 KIND, OTHER = NET.kind, FAST.kind
 
 
@@ -254,21 +255,54 @@ def test_what_is_listed_for_a_pod_alone_waits_for_the_kubelets_word(injection: I
     assert not found.moving
 
 
-def test_a_pool_of_the_other_front_end_drains() -> None:
-    dra = dataclasses.replace(NET, frontend=Frontend.DRA)
+def test_a_pool_that_moves_to_dra_drains() -> None:
     before = start(lent("eth0"), link("eth1", 8), attachments=(record("eth0"),))
     now = present(
         lent("eth0"),
         link("eth1", 8),
-        pools=(dra,),
+        pools=(DRA,),
         attachments=(record("eth0"),),
         in_use=used(1, net="eth0"),
     )
     found = offer(now, before)
-    assert faults(found) == {"eth0": "", "eth1": "it moves to the pool net"}
+    assert faults(found) == {"eth0": "", "eth1": "it moves to DRA"}
+    assert faults(found, DRA.key) == {}
     found = offer(dataclasses.replace(now, in_use=used(2, net="eth0")), found)
     assert faults(found) == {"eth0": ""}
-    assert start(link("eth0"), pools=(dra,)).listings[KIND].devices == ()
+    assert found.listings[KIND].retired
+    assert faults(found, DRA.key) == {"eth1": ""}
+    home = present(link("eth0"), link("eth1", 8), pools=(DRA,), in_use=used(3))
+    found = offer(home, found)
+    assert faults(found) == {"eth0": "it moves to DRA"}
+    found = offer(dataclasses.replace(home, in_use=used(4)), found)
+    assert KIND not in found.listings
+    assert faults(found, DRA.key) == {"eth0": "", "eth1": ""}
+
+
+def test_a_pool_that_moves_away_from_dra_keeps_what_claims_have() -> None:
+    before = start(link("eth0"), link("eth1", 8), pools=(DRA,))
+    assert faults(before, DRA.key) == {"eth0": "", "eth1": ""}
+    held = InUse(devices={DRA.key: frozenset({"eth0"})}, serial=1, known=True)
+    found = offer(present(link("eth0"), link("eth1", 8), in_use=held), before)
+    assert faults(found, DRA.key) == {"eth0": ""}
+    assert found.listings[DRA.key].pool.frontend is Frontend.DRA
+    assert faults(found) == {"eth1": ""}
+    assert found.moving == {"eth0"}
+    found = offer(present(link("eth0"), link("eth1", 8), in_use=used(2)), found)
+    assert DRA.key not in found.listings
+    assert faults(found) == {"eth0": "", "eth1": ""}
+
+
+def test_what_a_claim_has_is_listed_by_dra_after_a_restart_too() -> None:
+    held = InUse(devices={DRA.key: frozenset({"eth0"})}, serial=1, known=True)
+    assert faults(offer(present(link("eth0"), in_use=held), Offering()), DRA.key) == {"eth0": ""}
+
+
+def test_a_link_of_dra_that_is_gone_is_not_listed_unless_a_claim_has_it() -> None:
+    before = start(link("eth0"), link("eth1", 8), pools=(DRA,))
+    held = InUse(devices={DRA.key: frozenset({"eth0"})}, serial=1, known=True)
+    found = offer(present(pools=(DRA,), in_use=held), before)
+    assert faults(found, DRA.key) == {"eth0": "its link is gone"}
 
 
 def test_a_link_that_the_runtime_moved_is_healthy_as_long_as_a_pod_has_it() -> None:
