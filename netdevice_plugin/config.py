@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from netdevice_plugin import fields
 from netdevice_plugin.errors import ConfigError
-from netdevice_plugin.model import Frontend, Injection, Pool, Registration, Selector
+from netdevice_plugin.model import (
+    Frontend,
+    Injection,
+    Pool,
+    Registration,
+    Selector,
+    SlicesAtShutdown,
+)
 from netdevice_plugin.yamlnode import Node, Problem, YamlError, join, shorten
 
 if TYPE_CHECKING:
@@ -46,6 +53,7 @@ class Config:
     hook_timeout: int = 30  # seconds
     kubelet_dir: Path = Path("/var/lib/kubelet")  # its --root-dir
     registration: Registration = Registration.SOCKET
+    slices_at_shutdown: SlicesAtShutdown = SlicesAtShutdown.KEEP
     pools: tuple[Pool, ...] = ()
 
 
@@ -123,6 +131,7 @@ def dump(config: Config, form: str = "yaml") -> str:
         "hookTimeout": config.hook_timeout,
         "kubeletDir": str(config.kubelet_dir),
         "registration": config.registration.value,
+        "slicesAtShutdown": config.slices_at_shutdown.value,
         "pools": [_pool_value(pool) for pool in config.pools],
     }
     if form == "json":
@@ -268,6 +277,11 @@ def _config(section: _Section) -> Config:
         registration=section.text(
             "registration", lambda text: fields.choice(Registration, text), _DEFAULTS.registration
         ),
+        slices_at_shutdown=section.text(
+            "slicesAtShutdown",
+            lambda text: fields.choice(SlicesAtShutdown, text),
+            _DEFAULTS.slices_at_shutdown,
+        ),
         pools=_pools(section, prefix),
     )
     section.finish()
@@ -284,11 +298,27 @@ def _pools(section: _Section, prefix: str) -> tuple[Pool, ...]:
         pools.append(pool)
         if not pool.name:
             continue
+        if pool.frontend is Frontend.DRA:
+            _check_for_dra(part, pool)
         name, first = paths.setdefault(pool.variable, (pool.name, path))
         if first != path:
             same = "is the name of" if name == pool.name else f"makes one variable with {name!r} of"
             part.report(part.items["name"], f"{path}.name", f"{pool.name!r} {same} {first} too")
     return tuple(pools)
+
+
+def _check_for_dra(section: _Section, pool: Pool) -> None:
+    """Check what becomes the name of a driver, and part of the name of a pool of slices."""
+    node, path = section.take("frontend")
+    name, _ = section.take("name")
+    try:
+        fields.dra_driver(pool.prefix)
+    except ValueError as error:
+        section.report(node or section.node, path, f"the prefix {pool.prefix!r} {error}")
+    try:
+        fields.dra_pool(pool.name)
+    except ValueError as error:
+        section.report(name or section.node, join(section.path, "name"), f"{pool.name!r} {error}")
 
 
 def _pool(section: _Section, prefix: str) -> Pool:

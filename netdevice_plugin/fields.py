@@ -19,6 +19,9 @@ from netdevice_plugin.model import PfRange
 _Choice = TypeVar("_Choice", bound=enum.Enum)
 
 _DOMAIN = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_DOMAIN_NAME = re.compile(
+    r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
+)
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,61}[A-Za-z0-9]")
 _PCI = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]")
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(:([0-9a-fA-F]{2}:){13}[0-9a-fA-F]{2})?")
@@ -55,6 +58,22 @@ def pool_name(text: str) -> str:
             "must begin with a letter, end with a letter or digit, have only letters, digits, "
             "'-', '_' and '.' between, and at most 63 characters"
         )
+    if text == "claim":
+        raise ValueError("is the class of what ResourceClaims have; choose another")
+    return text
+
+
+def dra_driver(text: str) -> str:
+    """Check a prefix that is the name of a DRA driver as well (k8s.io/api/resource/v1)."""
+    if len(text) > 63:
+        raise ValueError("must have at most 63 characters to be a DRA driver's name")
+    return text
+
+
+def dra_pool(text: str) -> str:
+    """Check the name of a pool whose devices are in ResourceSlices, where it is a DNS name."""
+    if not _DOMAIN_NAME.fullmatch(text):
+        raise ValueError("must be a DNS name in lower case: DRA has it in the name of a pool")
     return text
 
 

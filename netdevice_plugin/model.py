@@ -208,6 +208,13 @@ class Registration(enum.Enum):
     WATCHER = "plugins_registry"  # the kubelet finds its socket there
 
 
+class SlicesAtShutdown(enum.Enum):
+    """What becomes of the node's ResourceSlices when the agent ends."""
+
+    KEEP = "keep"  # the next agent finds them, and pods are scheduled meanwhile
+    REMOVE = "remove"  # nobody is given what nobody serves
+
+
 class Injection(enum.Enum):
     """How a link gets into the container: our hooks, or the runtime's netDevices."""
 

@@ -78,4 +78,3 @@ class Servers:
         """A server never ends of itself: one that does would be missed by the kubelet alone."""
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_exception(error)
-

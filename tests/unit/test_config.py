@@ -101,6 +101,8 @@ def test_the_defaults_of_the_schema_are_those_of_the_program() -> None:
         assert "default" not in value or effective["pools"][0][key] == value["default"]
 
 
+LONG = ".".join(["a" * 40] * 2)
+
 VALID = {
     "no-pools": "pools: []",
     "smallest": POOL,
@@ -120,9 +122,17 @@ VALID = {
     "timeout": POOL + "hookTimeout: 600\n",
     "kubelet": POOL + "kubeletDir: /var/lib/k0s/kubelet\nregistration: plugins_registry\n",
     "carrier": POOL + "  requireCarrier: true\n",
+    "slices": POOL + "slicesAtShutdown: remove\n",
+    "dra-dotted": POOL.replace("net", "a.b-c") + "  frontend: dra\n",
+    "long-prefix": POOL + "prefix: " + LONG,
 }
 
 INVALID = {
+    "slices": POOL + "slicesAtShutdown: drop\n",
+    "name-claim": POOL.replace("net", "claim"),
+    "dra-upper": POOL.replace("net", "Net") + "  frontend: dra\n",
+    "dra-underscore": POOL.replace("net", "a_b") + "  frontend: dra\n",
+    "dra-long-prefix": POOL + f"  frontend: dra\nprefix: {LONG}\n",
     "empty": "",
     "null": "~",
     "registration": POOL + "registration: socket\n",
