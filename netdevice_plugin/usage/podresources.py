@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from netdevice_plugin._pb.podresources.v1 import podresources_pb2 as pb
 from netdevice_plugin.errors import KubeletError
+from netdevice_plugin.model import VIA_DRA
 from netdevice_plugin.usage.usage import Answer, Grant, Pod
 
 NAME = Path("pod-resources", "kubelet.sock")
@@ -63,6 +64,14 @@ def _grants(pod: pb.PodResources) -> Iterator[Grant]:
         who = Pod(namespace=pod.namespace, name=pod.name, container=container.name)
         for given in container.devices:
             yield Grant(kind=given.resource_name, devices=tuple(given.device_ids), pod=who)
+        for claim in container.dynamic_resources:
+            for one in claim.claim_resources:
+                yield Grant(kind=_key(one), devices=(one.device_name,), pod=who)
+
+
+def _key(given: pb.ClaimResource) -> str:
+    """Name what the device is listed under: in a slice the pool's name is the node's and ours."""
+    return f"{given.driver_name}/{given.pool_name.rpartition('/')[2]}{VIA_DRA}"
 
 
 async def _list(path: Path, deadline: float) -> bytes:

@@ -35,6 +35,17 @@ def pods(kind: str = KIND, *devices: str) -> bytes:
     return pb.ListPodResourcesResponse(pod_resources=[pod]).SerializeToString()
 
 
+def claimed(driver: str, pool: str, *devices: str) -> bytes:
+    """An answer: one pod with one claim, which has these devices."""
+    given = [
+        pb.ClaimResource(driver_name=driver, pool_name=pool, device_name=one) for one in devices
+    ]
+    claim = pb.DynamicResource(claim_name="nic", claim_namespace="default", claim_resources=given)
+    container = pb.ContainerResources(name="app", dynamic_resources=[claim])
+    pod = pb.PodResources(name="web-0", namespace="default", containers=[container])
+    return pb.ListPodResourcesResponse(pod_resources=[pod]).SerializeToString()
+
+
 def says(answer: bytes) -> Behaviour:
     async def listed(_request: bytes, _context: Context) -> bytes:
         return answer
@@ -96,6 +107,19 @@ def test_the_kubelet_is_asked_who_has_what(tmp_path: Path) -> None:
                     Grant(kind=KIND, devices=("eth2",), pod=WEB),
                 ),
             )
+
+    run(test())
+
+
+def test_what_a_pod_has_by_a_claim_is_a_device_of_dras(tmp_path: Path) -> None:
+    async def test() -> None:
+        answer = claimed("networking.k8s.io", "node-1.example/fast", "eth0", "eth1")
+        async with kubelet(tmp_path, says(answer)):
+            found = await podresources.ask(tmp_path)
+        key = "networking.k8s.io/fast@dra"
+        assert found.grants == tuple(
+            Grant(kind=key, devices=(name,), pod=WEB) for name in ("eth0", "eth1")
+        )
 
     run(test())
 
