@@ -77,6 +77,13 @@ def dra_pool(text: str) -> str:
     return text
 
 
+def node_name(text: str) -> str:
+    """Check what Kubernetes calls a node (a DNS subdomain, RFC 1123)."""
+    if len(text) > 253 or not _DOMAIN_NAME.fullmatch(text):
+        raise ValueError("must be a DNS name in lower case, at most 253 characters")
+    return text
+
+
 def path(text: str) -> Path:
     """Check a path of the host."""
     if not text.startswith("/") or not text.isprintable() or not text.strip("/"):

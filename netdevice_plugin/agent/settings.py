@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import uuid
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Settings:
 
     `instance` tells one agent from the next one on the node; a container that is
     restarted keeps it. `host_proc` is where the host's /proc is seen.
+    `node_name` and `kubeconfig` are for DRA alone.
     """
 
     config_file: Path | None = None
@@ -36,6 +38,13 @@ class Settings:
     listen: Listen | None = None
     instance: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     host_proc: Path = Path("/proc")
+    node_name: str = ""  # as Kubernetes calls it; empty is this machine's host name
+    kubeconfig: Path | None = None  # without one, that of the pod that the agent is in
+
+    @property
+    def node(self) -> str:
+        """The node's name, as the kubelet makes it where nobody says."""
+        return self.node_name or socket.gethostname().strip().lower()
 
     def over(self, config: Config) -> Config:
         """Let the command line have its way."""

@@ -20,6 +20,15 @@ def _addresses(
         raise click.BadParameter(str(error), context, option) from error
 
 
+def _node_name(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    from netdevice_plugin import fields  # noqa: PLC0415 - not for --help
+
+    try:
+        return fields.node_name(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {error}", context, option) from error
+
+
 def _quit(_number: int, _frame: object) -> None:
     """End at once: nothing has begun. Process 1 of a container has no handler of its own."""
     raise SystemExit(0)
@@ -67,6 +76,20 @@ def _quit(_number: int, _frame: object) -> None:
     show_default=True,
     help="Where the host's /proc is seen.",
 )
+@click.option(
+    "--node-name",
+    metavar="NAME",
+    envvar="NODE_NAME",
+    callback=_node_name,
+    help="What Kubernetes calls the node; for DRA.  [default: the host's name]",
+)
+@click.option(
+    "--kubeconfig",
+    metavar="FILE",
+    envvar="KUBECONFIG",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="How to reach the API server; for DRA.  [default: as a pod does]",
+)
 def run(  # noqa: PLR0913 - an argument for each option
     interfaces: tuple[str, ...],
     config_file: Path | None,
@@ -80,6 +103,8 @@ def run(  # noqa: PLR0913 - an argument for each option
     verbose: bool,
     instance: str | None,
     host_proc: Path,
+    node_name: str | None,
+    kubeconfig: Path | None,
 ) -> None:
     """Serve the node: offer its links to the kubelet, and keep the CDI files true.
 
@@ -112,6 +137,8 @@ def run(  # noqa: PLR0913 - an argument for each option
         reclaim=reclaim,
         listen=where,
         host_proc=host_proc,
+        node_name=node_name or "",
+        kubeconfig=kubeconfig,
         **({"instance": instance} if instance else {}),
     )
     asyncio.run(agent.run(settings))
