@@ -36,6 +36,8 @@ RELEASE = (
     *COMMON,
     *("-Werror", "-Os", "-static", "-pie", "-fPIE", "-s", "-fno-sanitize=undefined"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),  # 15 KB for C++ exceptions
+    *("-Xclang", "-Oz", "-fomit-frame-pointer"),  # 5.6 KB; zig takes -Oz itself for -Os
+    "-flto",  # 1 KB, and 7 KB on aarch64; all three make the start no slower
     *("-fstack-protector-strong", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
     *("-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack", "-Wl,--build-id=none"),
 )
