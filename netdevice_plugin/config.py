@@ -11,9 +11,9 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from netdevice_plugin import fields
 from netdevice_plugin.errors import ConfigError
@@ -25,7 +25,8 @@ from netdevice_plugin.model import (
     Selector,
     SlicesAtShutdown,
 )
-from netdevice_plugin.yamlnode import Node, Problem, YamlError, join, shorten
+from netdevice_plugin.sections import Section
+from netdevice_plugin.yamlnode import Problem, YamlError, join, shorten
 
 if TYPE_CHECKING:
     from cdi import syntax
@@ -36,9 +37,6 @@ TIMEOUTS = (5, 600)  # seconds: the mover alone waits 2 for a holder that is abo
 
 _NOTHING_SELECTED = "is missing or empty: without a selector the pool has no device"
 _NO_VALUES = "is empty and would select nothing; leave it out, or name something"
-
-_T = TypeVar("_T")
-_Parser = Callable[[str], _T]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,7 @@ def loads(data: bytes, source: str) -> Config:
     problems: list[Problem] = []
     config = None
     try:
-        config = _config(_Section(parse(_decode(data), problems), "", problems))
+        config = _config(Section(parse(_decode(data), problems), "", problems))
     except YamlError as error:
         problems.append(Problem(error.line, "", str(error)))
     if config is None or problems:
@@ -160,111 +158,10 @@ def _lines(source: str, problems: Sequence[Problem]) -> list[str]:
     return [*lines, f"{source}: and {more} more"] if more else lines
 
 
-class _Section:
-    """A mapping of the file, whose keys are taken one by one; what is wrong is collected.
-
-    The getters return something of the right type in any case, so that reading
-    goes on to the next problem.
-    """
-
-    def __init__(self, node: Node, path: str, problems: list[Problem]) -> None:
-        self.node = node
-        self.path = path
-        self.problems = problems
-        self.items: dict[str, Node] = {}
-        self.known: list[str] = []
-        if isinstance(node.value, dict):
-            self.items = node.value
-        else:
-            self.report(node, path, f"must be a mapping of keys, not {node.describe()}")
-
-    def report(self, node: Node, path: str, text: str) -> None:
-        self.problems.append(Problem(node.line, path, text))
-
-    def require(self, key: str, text: str) -> None:
-        if isinstance(self.node.value, dict) and key not in self.items:
-            self.report(self.node, join(self.path, key), text)
-
-    def take(self, key: str) -> tuple[Node | None, str]:
-        """Find a key's value, and its path."""
-        self.known.append(key)
-        return self.items.get(key), join(self.path, key)
-
-    def text(self, key: str, parser: _Parser[_T], fallback: _T) -> _T:
-        node, path = self.take(key)
-        found = self._parse(node, path, parser) if node else ()
-        return found[0] if found else fallback
-
-    def number(self, key: str, bounds: tuple[int, int], fallback: int) -> int:
-        node, path = self.take(key)
-        if node is None:
-            return fallback
-        low, high = bounds
-        value = node.value
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        self.report(node, path, f"must be a whole number from {low} to {high}")
-        return fallback
-
-    def flag(self, key: str) -> bool:
-        node, path = self.take(key)
-        if node is None:
-            return False
-        if not isinstance(node.value, bool):
-            self.report(node, path, f"must be true or false, not {node.describe()}")
-            return False
-        return node.value
-
-    def nodes(self, key: str, *, empty: str = "") -> list[tuple[Node, str]]:
-        """List a list's members with their paths; an empty list is a problem if `empty` says so."""
-        node, path = self.take(key)
-        if node is None:
-            return []
-        if not isinstance(node.value, list):
-            self.report(node, path, f"must be a list, not {node.describe()}")
-            return []
-        if empty and not node.value:
-            self.report(node, path, empty)
-        return [(member, f"{path}[{index}]") for index, member in enumerate(node.value)]
-
-    def texts(self, key: str, parser: _Parser[_T], *, empty: str = "") -> tuple[_T, ...]:
-        found = [self._parse(node, path, parser) for node, path in self.nodes(key, empty=empty)]
-        return tuple(value for values in found for value in values)
-
-    def finish(self) -> None:
-        """Report every key that nobody took."""
-        for key, node in self.items.items():
-            if key not in self.known:
-                self.report(node, join(self.path, key), f"unknown key{_did_you_mean(key, self)}")
-
-    def _parse(self, node: Node, path: str, parser: _Parser[_T]) -> tuple[_T, ...]:
-        """Parse a text; none is returned where it is wrong."""
-        if not isinstance(node.value, str):
-            scalar = isinstance(node.value, int | float)
-            quotes = "; put it in quotes" if scalar else ""
-            self.report(node, path, f"must be text, not {node.describe()}{quotes}")
-            return ()
-        try:
-            return (parser(node.value),)
-        except ValueError as error:
-            self.report(node, path, f"{shorten(node.value)} {error}")
-            return ()
-
-
-def _did_you_mean(key: str, section: _Section) -> str:
-    import difflib  # noqa: PLC0415 - only mistakes need it
-
-    folded = {known.lower(): known for known in section.known}
-    close = difflib.get_close_matches(key.lower()[:40], folded, 1)
-    if close:
-        return f" (did you mean {folded[close[0]]}?)"
-    return f" (known are {', '.join(section.known)})"
-
-
 _DEFAULTS = Config()
 
 
-def _config(section: _Section) -> Config:
+def _config(section: Section) -> Config:
     prefix = section.text("prefix", fields.prefix, _DEFAULTS.prefix)
     config = Config(
         prefix=prefix,
@@ -288,12 +185,12 @@ def _config(section: _Section) -> Config:
     return config
 
 
-def _pools(section: _Section, prefix: str) -> tuple[Pool, ...]:
+def _pools(section: Section, prefix: str) -> tuple[Pool, ...]:
     section.require("pools", "is missing; pools: [] offers nothing")
     pools: list[Pool] = []
     paths: dict[str, tuple[str, str]] = {}
     for node, path in section.nodes("pools"):
-        part = _Section(node, path, section.problems)
+        part = Section(node, path, section.problems)
         pool = _pool(part, prefix)
         pools.append(pool)
         if not pool.name:
@@ -307,7 +204,7 @@ def _pools(section: _Section, prefix: str) -> tuple[Pool, ...]:
     return tuple(pools)
 
 
-def _check_for_dra(section: _Section, pool: Pool) -> None:
+def _check_for_dra(section: Section, pool: Pool) -> None:
     """Check what becomes the name of a driver, and part of the name of a pool of slices."""
     node, path = section.take("frontend")
     name, _ = section.take("name")
@@ -321,7 +218,7 @@ def _check_for_dra(section: _Section, pool: Pool) -> None:
         section.report(name or section.node, join(section.path, "name"), f"{pool.name!r} {error}")
 
 
-def _pool(section: _Section, prefix: str) -> Pool:
+def _pool(section: Section, prefix: str) -> Pool:
     section.require("name", "is missing")
     section.require("selectors", _NOTHING_SELECTED)
     pool = Pool(
@@ -334,16 +231,16 @@ def _pool(section: _Section, prefix: str) -> Pool:
             "injection", lambda text: fields.choice(Injection, text), Injection.HOOK
         ),
         selectors=tuple(
-            _selector(_Section(node, path, section.problems))
+            _selector(Section(node, path, section.problems))
             for node, path in section.nodes("selectors", empty=_NOTHING_SELECTED)
         ),
-        require_carrier=section.flag("requireCarrier"),
+        require_carrier=section.flag("requireCarrier", fallback=False),
     )
     section.finish()
     return pool
 
 
-def _selector(section: _Section) -> Selector:
+def _selector(section: Section) -> Selector:
     if section.node.value == {}:
         section.report(
             section.node, section.path, "selects every link; write ifNames: ['*'] if that is meant"
