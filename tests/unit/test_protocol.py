@@ -10,11 +10,14 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as plugin
+from netdevice_plugin._pb.dra.v1 import dra_pb2 as dra
+from netdevice_plugin._pb.dra.v1beta1 import dra_pb2 as drabeta
+from netdevice_plugin._pb.drahealth.v1alpha1 import drahealth_pb2 as health
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2 as registration
 from netdevice_plugin._pb.podresources.v1 import podresources_pb2 as pods
 
 FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (plugin, registration, pods)
+    module.DESCRIPTOR for module in (plugin, registration, pods, dra, drabeta, health)
 )
 ON_NODE_1 = pods.TopologyInfo(nodes=[pods.NUMANode(ID=1)])
 
@@ -199,6 +202,101 @@ GOLDEN: tuple[tuple[Message, bytes], ...] = (
         b"\x0a\x03\x0a\x01x\x12\x01d\x1a\x01p\x22\x01v\x2a\x01s",
     ),
     (pods.CDIDevice(name="a.b/c=d"), b"\x0a\x07a.b/c=d"),
+    # dra v1
+    (
+        dra.NodePrepareResourcesRequest(claims=[dra.Claim(namespace="n", uid="u", name="c")]),
+        b"\x0a\x09\x0a\x01n\x12\x01u\x1a\x01c",
+    ),
+    (dra.Claim(namespace="n", uid="u", name="c"), b"\x0a\x01n\x12\x01u\x1a\x01c"),
+    (
+        dra.NodePrepareResourcesResponse(claims={"u": dra.NodePrepareResourceResponse(error="no")}),
+        b"\x0a\x09\x0a\x01u\x12\x04\x12\x02no",
+    ),
+    (
+        dra.NodePrepareResourceResponse(devices=[dra.Device(device_name="d")], error="no"),
+        b"\x0a\x03\x1a\x01d\x12\x02no",
+    ),
+    (
+        dra.Device(
+            request_names=["r"],
+            pool_name="p",
+            device_name="d",
+            cdi_device_ids=["a.b/c=d"],
+            share_id="s",
+        ),
+        b"\x0a\x01r\x12\x01p\x1a\x01d\x22\x07a.b/c=d\x2a\x01s",
+    ),
+    (dra.Device(share_id=""), b"\x2a\x00"),
+    (
+        dra.NodeUnprepareResourcesRequest(claims=[dra.Claim(uid="u")]),
+        b"\x0a\x03\x12\x01u",
+    ),
+    (
+        dra.NodeUnprepareResourcesResponse(
+            claims={"u": dra.NodeUnprepareResourceResponse(error="no")}
+        ),
+        b"\x0a\x09\x0a\x01u\x12\x04\x0a\x02no",
+    ),
+    (dra.NodeUnprepareResourceResponse(error="no"), b"\x0a\x02no"),
+    # dra v1beta1
+    (
+        drabeta.NodePrepareResourcesRequest(
+            claims=[drabeta.Claim(namespace="n", uid="u", name="c")]
+        ),
+        b"\x0a\x09\x0a\x01n\x12\x01u\x1a\x01c",
+    ),
+    (drabeta.Claim(namespace="n", uid="u", name="c"), b"\x0a\x01n\x12\x01u\x1a\x01c"),
+    (
+        drabeta.NodePrepareResourcesResponse(
+            claims={"u": drabeta.NodePrepareResourceResponse(error="no")}
+        ),
+        b"\x0a\x09\x0a\x01u\x12\x04\x12\x02no",
+    ),
+    (
+        drabeta.NodePrepareResourceResponse(devices=[drabeta.Device(device_name="d")], error="no"),
+        b"\x0a\x03\x1a\x01d\x12\x02no",
+    ),
+    (
+        drabeta.Device(
+            request_names=["r"],
+            pool_name="p",
+            device_name="d",
+            cdi_device_ids=["a.b/c=d"],
+        ),
+        b"\x0a\x01r\x12\x01p\x1a\x01d\x22\x07a.b/c=d",
+    ),
+    (
+        drabeta.NodeUnprepareResourcesRequest(claims=[drabeta.Claim(uid="u")]),
+        b"\x0a\x03\x12\x01u",
+    ),
+    (
+        drabeta.NodeUnprepareResourcesResponse(
+            claims={"u": drabeta.NodeUnprepareResourceResponse(error="no")}
+        ),
+        b"\x0a\x09\x0a\x01u\x12\x04\x0a\x02no",
+    ),
+    (drabeta.NodeUnprepareResourceResponse(error="no"), b"\x0a\x02no"),
+    # dra-health v1alpha1
+    (health.NodeWatchResourcesRequest(), b""),
+    (
+        health.NodeWatchResourcesResponse(
+            devices=[health.DeviceHealth(message="m"), health.DeviceHealth(message="n")]
+        ),
+        b"\x0a\x03\x2a\x01m\x0a\x03\x2a\x01n",
+    ),
+    (
+        health.DeviceHealth(
+            device=health.DeviceIdentifier(pool_name="p", device_name="d"),
+            health=health.UNHEALTHY,
+            last_updated_time=300,
+            health_check_timeout_seconds=30,
+            message="m",
+        ),
+        b"\x0a\x06\x0a\x01p\x12\x01d\x10\x02\x18\xac\x02\x20\x1e\x2a\x01m",
+    ),
+    (health.DeviceHealth(health=health.HEALTHY), b"\x10\x01"),
+    (health.DeviceHealth(health=health.UNKNOWN), b""),
+    (health.DeviceIdentifier(pool_name="p", device_name="d"), b"\x0a\x01p\x12\x01d"),
 )
 CASES = pytest.mark.parametrize(
     ("message", "wire"),
@@ -248,15 +346,20 @@ def test_the_methods_have_the_paths_that_the_kubelet_calls_and_serves() -> None:
         "/v1.PodResourcesLister/List",
         "/v1.PodResourcesLister/GetAllocatableResources",
         "/v1.PodResourcesLister/Get",
+        "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/NodePrepareResources",
+        "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/NodeUnprepareResources",
+        "/k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin/NodePrepareResources",
+        "/k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin/NodeUnprepareResources",
+        "/v1alpha1.DRAResourceHealth/NodeWatchResources",
     }
-    (streaming,) = [
+    streaming = [
         method.name
         for file in FILES
         for service in file.services_by_name.values()
         for method in service.methods
         if method.server_streaming or method.client_streaming
     ]
-    assert streaming == "ListAndWatch"
+    assert streaming == ["ListAndWatch", "NodeWatchResources"]
 
 
 def test_fields_of_a_newer_kubelet_are_passed_over() -> None:
