@@ -9,9 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
-from netdevice_plugin.deviceplugin.kubelet import Mark, socket_mark
 from netdevice_plugin.offering import InUse
 from netdevice_plugin.operations.metrics import Metrics
+from netdevice_plugin.serving.sockets import Mark, socket_mark
 from netdevice_plugin.usage import podresources
 from netdevice_plugin.usage.reading import read
 from netdevice_plugin.usage.usage import Key, Usage

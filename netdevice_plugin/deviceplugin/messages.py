@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2 as registration
-from netdevice_plugin.deviceplugin.errors import (
+from netdevice_plugin.deviceplugin.preference import place, prefer
+from netdevice_plugin.model import Listed, Pool
+from netdevice_plugin.serving.errors import (
     MalformedCallError,
     UnhealthyDeviceError,
     UnknownDeviceError,
 )
-from netdevice_plugin.deviceplugin.preference import place, prefer
-from netdevice_plugin.model import Listed, Pool
 
 VERSION = "v1beta1"
 PLUGIN_TYPE = "DevicePlugin"

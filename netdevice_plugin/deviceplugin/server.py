@@ -7,20 +7,22 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
 import grpc
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2_grpc as device_plugin
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2_grpc as watcher
 from netdevice_plugin.deviceplugin import messages
-from netdevice_plugin.deviceplugin.backoff import Backoff
-from netdevice_plugin.deviceplugin.endpoint import Endpoint, address
-from netdevice_plugin.deviceplugin.kubelet import Kubelet, Mark
+from netdevice_plugin.deviceplugin.kubelet import Kubelet
 from netdevice_plugin.deviceplugin.observer import Observer, Silence
 from netdevice_plugin.deviceplugin.servicer import Introduction, Newest, Service
 from netdevice_plugin.errors import KubeletError
 from netdevice_plugin.model import Listed, Pool, Registration
+from netdevice_plugin.serving.backoff import Backoff
+from netdevice_plugin.serving.endpoint import Endpoint
+from netdevice_plugin.serving.racing import first
+from netdevice_plugin.serving.sockets import Mark, address
 
 FLOOR = 0.1  # seconds between two attempts, whatever happens in the directory
 STEADY = 10.0  # seconds of a stream after which a next end is not one more of the same
@@ -101,7 +103,7 @@ class PoolServer:
         async with Endpoint(self._path, add) as endpoint:
             self._service = service
             try:
-                await _first(
+                await first(
                     self._displaced(endpoint, met),
                     self._session(service, introduction),
                 )
@@ -190,16 +192,3 @@ class PoolServer:
 
     def _about(self, **more: object) -> dict[str, object]:
         return {"resource": self._pool.kind, **more}
-
-
-async def _first(*coroutines: Awaitable[None]) -> None:
-    """Return, or raise, as the first of them does, and leave none behind."""
-    tasks = [asyncio.ensure_future(one) for one in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,11 +13,11 @@ from netdevice_plugin._pb.pluginregistration.v1.pluginregistration_pb2_grpc impo
     RegistrationServicer,
 )
 from netdevice_plugin.deviceplugin import messages
-from netdevice_plugin.deviceplugin.bell import Bell
-from netdevice_plugin.deviceplugin.guard import code_of
 from netdevice_plugin.deviceplugin.observer import Observer
 from netdevice_plugin.errors import NetdevError
 from netdevice_plugin.model import Pool
+from netdevice_plugin.serving.bell import Bell
+from netdevice_plugin.serving.guard import code_of
 
 
 class Newest:

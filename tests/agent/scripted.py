@@ -24,8 +24,8 @@ from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2_grpc as r
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2 as registration
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2_grpc as watcher
 from netdevice_plugin.deviceplugin import Kubelet, PoolServer
-from netdevice_plugin.deviceplugin.bell import Bell
-from netdevice_plugin.deviceplugin.endpoint import address
+from netdevice_plugin.serving.bell import Bell
+from netdevice_plugin.serving.sockets import address
 
 PATIENCE = 20.0  # seconds; the machine may be busy
 

@@ -13,12 +13,12 @@ import pytest
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
 from netdevice_plugin.deviceplugin import Kubelet, Limits, PoolServer, Silence
-from netdevice_plugin.deviceplugin.backoff import Backoff
-from netdevice_plugin.deviceplugin.kubelet import socket_mark
 from netdevice_plugin.deviceplugin.server import FLOOR
 from netdevice_plugin.directory import Watch
 from netdevice_plugin.errors import WatchError
 from netdevice_plugin.model import Pool
+from netdevice_plugin.serving.backoff import Backoff
+from netdevice_plugin.serving.sockets import socket_mark
 from tests.agent import scripted
 from tests.agent.scripted import ScriptedKubelet, asynchronous, eventually, serving, sockets
 from tests.unit.deviceplugin.devices import KIND, POOL, listed

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from netdevice_plugin.deviceplugin import Kubelet, Limits, PoolServer
-from netdevice_plugin.deviceplugin.kubelet import socket_mark
 from netdevice_plugin.model import Pool, Registration
+from netdevice_plugin.serving.sockets import socket_mark
 from tests.agent.scripted import ScriptedKubelet, asynchronous, eventually, serving, sockets
 from tests.unit.deviceplugin.devices import KIND, POOL, listed
 

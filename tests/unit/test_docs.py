@@ -206,7 +206,7 @@ def test_every_reason_that_a_device_is_unhealthy_for_is_in_troubleshooting() -> 
 def test_every_error_of_an_allocate_is_in_troubleshooting() -> None:
     text = shown(section("## The kubelet refuses a pod"))
     errors = {one for one in sentences("deviceplugin/messages.py") if one.startswith("…")}
-    errors |= sentences("deviceplugin/guard.py") - {"Call failed"}
+    errors |= sentences("serving/guard.py") - {"Call failed"}
     assert len(errors) > 6
     for error in errors:
         assert f"`{error}" in text, error

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netdevice_plugin.deviceplugin import Kubelet
-from netdevice_plugin.deviceplugin.backoff import CAP, FIRST, Backoff
-from netdevice_plugin.deviceplugin.guard import code_of
 from netdevice_plugin.errors import ConfigError, KubeletError
 from netdevice_plugin.model import Registration
+from netdevice_plugin.serving.backoff import CAP, FIRST, Backoff
+from netdevice_plugin.serving.guard import code_of
 
 ROOT = Path("/var/lib/kubelet")
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
 from netdevice_plugin.deviceplugin import messages
-from netdevice_plugin.deviceplugin.errors import (
+from netdevice_plugin.model import Listed, Pool
+from netdevice_plugin.serving.errors import (
     MalformedCallError,
     UnhealthyDeviceError,
     UnknownDeviceError,
 )
-from netdevice_plugin.model import Listed, Pool
 from tests.unit.deviceplugin.devices import KIND, POOL, link, listed
 
 TWO = (listed("eth2"), listed("eth1", "its driver is gone"))

@@ -9,12 +9,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from netdevice_plugin.deviceplugin.errors import (
+from netdevice_plugin.errors import NetdevError
+from netdevice_plugin.serving.errors import (
     MalformedCallError,
     UnhealthyDeviceError,
     UnknownDeviceError,
 )
-from netdevice_plugin.errors import NetdevError
 
 _CODES: dict[type[NetdevError], grpc.StatusCode] = {
     MalformedCallError: grpc.StatusCode.INVALID_ARGUMENT,

@@ -10,20 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import grpc
 
-from netdevice_plugin.deviceplugin.guard import Guard
-from netdevice_plugin.deviceplugin.kubelet import Mark, socket_mark
 from netdevice_plugin.errors import KubeletError
+from netdevice_plugin.serving.guard import Guard
+from netdevice_plugin.serving.sockets import Mark, address, hidden, socket_mark
 
 GRACE = 0.3  # seconds that a client has to take what was sent
-
-
-def address(path: Path) -> str:
-    """Name a socket as gRPC does, which takes %41 for an A."""
-    return f"unix:{quote(os.fsencode(path))}"
 
 
 class Endpoint:
@@ -36,7 +30,7 @@ class Endpoint:
 
     def __init__(self, path: Path, add: Callable[[grpc.aio.Server], object]) -> None:
         self._path = path
-        self._hidden = path.with_name(f".{path.name}")
+        self._hidden = hidden(path)
         self._add = add
         self._mark: Mark | None = None
 

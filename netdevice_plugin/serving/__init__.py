@@ -1,0 +1,1 @@
+"""What every server for the kubelet stands on: sockets, calls, directories that may be wiped."""
