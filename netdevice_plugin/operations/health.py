@@ -66,6 +66,11 @@ class Readiness:
     def __init__(self, names: Iterable[str]) -> None:
         self._missing = dict.fromkeys(names, "not yet")
 
+    def expect(self, name: str) -> None:
+        """Wait for one thing more."""
+        if name not in self._missing:  # another mapping: a reader may be half through this one
+            self._missing = {**self._missing, name: "not yet"}
+
     def met(self, name: str) -> None:
         """It is there."""
         self.missing(name, "")

@@ -67,6 +67,16 @@ def test_what_was_ready_may_be_so_no_longer() -> None:
     assert readiness.check() == Verdict(False, ("[-]CDI files: cannot write: no space",))
 
 
+def test_one_thing_more_may_be_waited_for() -> None:
+    readiness = Readiness(["inventory"])
+    readiness.met("inventory")
+    readiness.expect("dra")
+    assert readiness.check() == Verdict(False, ("[+]inventory: ok", "[-]dra: not yet"))
+    readiness.met("dra")
+    readiness.expect("dra")
+    assert readiness.check().ok
+
+
 def test_a_condition_that_nobody_named_is_a_mistake() -> None:
     with pytest.raises(KeyError):
         Readiness(["inventory"]).met("inventroy")
