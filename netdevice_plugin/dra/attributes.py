@@ -1,0 +1,165 @@
+"""What a device says of itself in a ResourceSlice: one table, and the rules for values. Pure.
+
+docs/reference/dra-attributes.md is this table in words. Rules: k8s.io/api/resource/v1
+and its validation; one value that breaks them costs the whole slice, so it stays out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from netdevice_plugin.model import Address, Device, Interface
+
+MAX_ATTRIBUTES = 32  # of a device, capacities among them
+MAX_NAME = 32  # bytes, without the domain
+MAX_VALUE = 64  # bytes of UTF-8
+
+Value = str | int | bool
+Attributes = dict[str, dict[str, Value]]  # as in the slice: {"mtu": {"int": 1500}}
+
+_TYPES = {str: "string", int: "int", bool: "bool"}
+_UNIVERSE = 0  # RT_SCOPE_UNIVERSE: neither of the link nor of the host alone
+# IFA_F_SECONDARY, which is IFA_F_TEMPORARY of IPv6, and IFA_F_DADFAILED
+_NOT_THE_ONE = 0x01 | 0x08
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attribute:
+    """One row of the table.
+
+    `of` finds the value; None and the empty text are none. A name without a domain is
+    in that of the driver.
+    """
+
+    name: str
+    type: type[Value]
+    of: Callable[[Device], Value | None]
+    # CEL fails where a selector uses what is not there: these are there on every device.
+    always: bool = False
+
+
+def _link(name: str, kind: type[Value], *, always: bool = False, called: str = "") -> Attribute:
+    """Make a row of a field of the interface."""
+
+    def of(device: Device) -> Value | None:
+        found: Value | None = getattr(device.interface, name)
+        return found
+
+    return Attribute(called or name, kind, of, always)
+
+
+def _pci(name: str, kind: type[Value], *, called: str = "") -> Attribute:
+    """Make a row of a field of the PCI function."""
+
+    def of(device: Device) -> Value | None:
+        found: Value | None = getattr(device.interface.pci, name, None)
+        return found
+
+    return Attribute(called or name, kind, of)
+
+
+def _pf(name: str, called: str) -> Attribute:
+    """Make a row of what a physical function says of its virtual ones."""
+
+    def of(device: Device) -> int | None:
+        found: int | None = getattr(device.interface.pf, name, None)
+        return found
+
+    return Attribute(called, int, of)
+
+
+def _vf(name: str, kind: type[Value], called: str) -> Attribute:
+    """Make a row of what is known of a virtual function."""
+
+    def of(device: Device) -> Value | None:
+        found: Value | None = getattr(device.interface.vf, name, None)
+        return found
+
+    return Attribute(called, kind, of)
+
+
+def _address(family: int) -> Callable[[Device], str | None]:
+    """Find the first address of a family that a peer elsewhere could use."""
+
+    def of(device: Device) -> str | None:
+        found = (one.address for one in device.interface.addresses if _is_meant(one, family))
+        return next(found, None)
+
+    return of
+
+
+def _is_meant(address: Address, family: int) -> bool:
+    usable = address.scope == _UNIVERSE and not address.flags & _NOT_THE_ONE
+    return address.family == family and usable
+
+
+def kind(interface: Interface) -> str:
+    """Name the kind of link as the configuration's `kinds` do: hardware is `physical`."""
+    return interface.kind or "physical"
+
+
+STANDARD = "resource.kubernetes.io/"
+STANDARD_NUMA = _pci("numa_node", int, called=f"{STANDARD}numaNode")  # KEP-6072, not there yet
+
+TABLE = (
+    _pci("root", str, called=f"{STANDARD}pcieRoot"),
+    _pci("address", str, called=f"{STANDARD}pciBusID"),
+    _link("name", str, always=True, called="ifName"),
+    _link("alias", str),
+    Attribute("pool", str, lambda device: device.pool, always=True),
+    Attribute("kind", str, lambda device: kind(device.interface), always=True),
+    _link("link_type", str, always=True, called="type"),
+    _link("mac", str),
+    _link("permanent_mac", str, called="permanentMac"),
+    _link("mtu", int, always=True),
+    _link("operstate", str, always=True, called="state"),
+    _link("carrier", bool, always=True),
+    _link("speed", int),
+    _link("driver", str),
+    _pci("vendor", str),
+    _pci("device", str),
+    _pci("numa_node", int, called="numaNode"),
+    Attribute("sriovPf", bool, lambda device: device.interface.pf is not None, always=True),
+    _pf("total_vfs", "totalVfs"),
+    _pf("num_vfs", "numVfs"),
+    Attribute("sriovVf", bool, lambda device: device.interface.vf is not None, always=True),
+    _vf("number", int, "vfNumber"),
+    _vf("pf_name", str, "pfName"),
+    _vf("pf_address", str, "pfPciBusID"),
+    Attribute("rdma", bool, lambda device: bool(device.interface.rdma), always=True),
+    _link("rdma", str, called="rdmaDevice"),
+    Attribute("ipv4", str, _address(4)),
+    Attribute("ipv6", str, _address(6)),
+)
+
+
+def of(device: Device, *, standard_numa: bool = False) -> tuple[Attributes, tuple[str, ...]]:
+    """Describe a device, and say in a line for each what had to be left out.
+
+    `standard_numa` adds `resource.kubernetes.io/numaNode`, a name that no released
+    Kubernetes has yet; `numaNode` of our own is there in any case.
+    """
+    rows: Iterable[Attribute] = (*TABLE, STANDARD_NUMA) if standard_numa else TABLE
+    found: Attributes = {}
+    problems = []
+    for row in rows:
+        value = row.of(device)
+        if value is None or value == "":
+            continue
+        if problem := _problem(value):
+            problems.append(f"{device.name}: attribute {row.name} is left out: {problem}")
+        else:
+            found[row.name] = {_TYPES[row.type]: value}
+    return found, tuple(problems)
+
+
+def _problem(value: Value) -> str:
+    """Say what the API server would have against a value."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:  # names and aliases are bytes to the kernel
+        return "it is not UTF-8"
+    return f"{size} bytes, at most {MAX_VALUE} are allowed" if size > MAX_VALUE else ""
