@@ -37,6 +37,17 @@ class Section:
         """Note a problem at a place."""
         self.problems.append(Problem(node.line, path, text))
 
+    def complain(self, key: str, text: str) -> None:
+        """Note a problem at a key that is there, or else at the mapping."""
+        self.report(self.items.get(key, self.node), join(self.path, key), text)
+
+    def refuse(self, key: str, text: str) -> None:
+        """Say of a key that it is known, and why it is not taken."""
+        node = self.items.get(key)
+        if node is not None:
+            self.complain(key, text)
+            self.items = {other: value for other, value in self.items.items() if other != key}
+
     def require(self, key: str, text: str = "is missing") -> None:
         """Note a problem if the key is absent."""
         if isinstance(self.node.value, dict) and key not in self.items:
@@ -58,8 +69,21 @@ class Section:
     def text(self, key: str, parser: Parser[_T], fallback: _T) -> _T:
         """Take a text, as `parser` reads it; it raises ValueError with the reason."""
         node, path = self.take(key)
-        found = self._parse(node, path, parser) if node else ()
-        return found[0] if found else fallback
+        found = None if node is None else self.read(node, path, parser)
+        return fallback if found is None else found
+
+    def read(self, node: Node, path: str, parser: Parser[_T]) -> _T | None:
+        """Read a text; None where it is wrong."""
+        if not isinstance(node.value, str):
+            scalar = isinstance(node.value, int | float)
+            quotes = "; put it in quotes" if scalar else ""
+            self.report(node, path, f"must be text, not {node.describe()}{quotes}")
+            return None
+        try:
+            return parser(node.value)
+        except ValueError as error:
+            self.report(node, path, f"{shorten(node.value)} {error}")
+            return None
 
     def number(self, key: str, bounds: tuple[int, int], fallback: _T) -> int | _T:
         """Take a whole number within bounds, which belong to it."""
@@ -103,27 +127,14 @@ class Section:
 
     def texts(self, key: str, parser: Parser[_T], *, empty: str = "") -> tuple[_T, ...]:
         """Take a list of texts; those that are wrong are left out."""
-        found = [self._parse(node, path, parser) for node, path in self.nodes(key, empty=empty)]
-        return tuple(value for values in found for value in values)
+        found = [self.read(node, path, parser) for node, path in self.nodes(key, empty=empty)]
+        return tuple(value for value in found if value is not None)
 
     def finish(self) -> None:
         """Report every key that nobody took."""
         for key, node in self.items.items():
             if key not in self.known:
                 self.report(node, join(self.path, key), f"unknown key{near(key, self.known)}")
-
-    def _parse(self, node: Node, path: str, parser: Parser[_T]) -> tuple[_T, ...]:
-        """Parse a text; none is returned where it is wrong."""
-        if not isinstance(node.value, str):
-            scalar = isinstance(node.value, int | float)
-            quotes = "; put it in quotes" if scalar else ""
-            self.report(node, path, f"must be text, not {node.describe()}{quotes}")
-            return ()
-        try:
-            return (parser(node.value),)
-        except ValueError as error:
-            self.report(node, path, f"{shorten(node.value)} {error}")
-            return ()
 
 
 def near(key: str, known: list[str]) -> str:

@@ -1,0 +1,141 @@
+"""Parameters held against the link that the claim was given, and against each other's.
+
+What only the kernel can tell (the largest MTU, which features there are) is left
+to the mover, which undoes everything when the kernel refuses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from netdevice_plugin.dra.claim import Result
+from netdevice_plugin.dra.parameters.merging import InvalidParametersError
+from netdevice_plugin.dra.parameters.model import Parameters
+from netdevice_plugin.dra.parameters.together import IPV6_MTU, route_problems
+from netdevice_plugin.dra.parameters.words import family_of
+from netdevice_plugin.model import Injection, Interface
+
+_NAME_MAX = 15  # IFNAMSIZ, without its NUL
+
+
+def pod_name(parameters: Parameters, interface: Interface) -> str:
+    """Name the link in the pod, or the VLAN that the pod gets on top of it."""
+    return names_in_pod(parameters, interface)[-1]
+
+
+def names_in_pod(parameters: Parameters, interface: Interface) -> tuple[str, ...]:
+    """Name what the pod gets: the link, and the VLAN on top of it where there is one.
+
+    The link below a VLAN keeps the name that it has on the host.
+    """
+    given = parameters.interface_name
+    if parameters.vlan is None:
+        return (given or interface.name,)
+    return (interface.name, given or f"{interface.name}.{parameters.vlan.id}")
+
+
+def check(
+    parameters: Parameters,
+    interface: Interface,
+    where: str,
+    injection: Injection = Injection.HOOK,
+) -> None:
+    """Check what is asked against the link, which `where` names in messages.
+
+    Raises ParameterError with every problem.
+    """
+    if injection is Injection.NATIVE:
+        problems = list(_check_native(parameters))
+    else:
+        problems = [*_check_link(parameters, interface), *_check_vlan(parameters, interface)]
+    if problems:
+        raise InvalidParametersError([f"{where}: {problem}" for problem in problems])
+
+
+def check_all(given: Sequence[tuple[Result, Parameters, Interface]]) -> None:
+    """Check what all devices of one claim are to be in one pod: no two the same.
+
+    Raises ParameterError with every problem.
+    """
+    first: dict[tuple[str, str], str] = {}
+    tables: dict[str, int] = {}
+    problems = []
+    for result, parameters, interface in given:
+        where = f"request {result.request}, device {result.device}"
+        for field, value in _unique(parameters, interface):
+            other = first.setdefault((field, value), where)
+            if other != where:
+                problems.append(f"{where}: {field}: {value} is that of {other} too")
+        vrf = parameters.vrf
+        if vrf and tables.setdefault(vrf.name, vrf.table) != vrf.table:
+            table = tables[vrf.name]
+            problems.append(f"{where}: vrf: {vrf.name!r} has table {table} for another device")
+    if problems:
+        raise InvalidParametersError(problems)
+
+
+def _unique(parameters: Parameters, interface: Interface) -> Iterator[tuple[str, str]]:
+    """What no two links of a pod can have."""
+    for name in names_in_pod(parameters, interface):
+        yield "interfaceName", name
+    for address in parameters.addresses:
+        yield "addresses", address.partition("/")[0]
+    if parameters.mac:
+        yield "mac", parameters.mac
+    if parameters.gateway:
+        for family in sorted({route.family for route in parameters.routes if route.is_default}):
+            yield "gateway", f"the default route of IPv{family}"
+
+
+def _check_native(parameters: Parameters) -> Iterator[str]:
+    """The runtime's netDevices know a name, and nothing else."""
+    nothing = Parameters()
+    for field in dataclasses.fields(Parameters):
+        if field.name == "interface_name":
+            continue
+        if getattr(parameters, field.name) != getattr(nothing, field.name):
+            key = "".join(map(str.title, field.name.split("_")))
+            yield (
+                f"{key[0].lower()}{key[1:]}: cannot be had from a pool with injection: native, "
+                "where the runtime moves the link; interfaceName can"
+            )
+
+
+def _check_link(parameters: Parameters, interface: Interface) -> Iterator[str]:
+    if parameters.mac and interface.link_type != "ether":
+        yield f"mac: the link is of type {interface.link_type}, and only Ethernet's can be changed"
+    for index, neighbour in enumerate(parameters.neighbours):
+        if neighbour.mac and len(neighbour.mac) != len(interface.mac):
+            yield f"neighbours[{index}].mac: is not as long as the link's ({interface.mac or None})"
+    if parameters.vrf and parameters.vrf.name in names_in_pod(parameters, interface):
+        yield f"vrf: {parameters.vrf.name!r} is the link's own name"
+    yield from _check_addresses(parameters, interface)
+
+
+def _check_addresses(parameters: Parameters, interface: Interface) -> Iterator[str]:
+    """Check what depends on the host's addresses, where the link keeps them."""
+    kept = () if parameters.addresses or parameters.without_addresses else interface.addresses
+    families = {family_of(text) for text in parameters.addresses} | {a.family for a in kept}
+    mtu = parameters.mtu or interface.mtu
+    if 6 in families and 0 < mtu < IPV6_MTU:
+        yield f"mtu: IPv6 addresses need {IPV6_MTU} at least, and this is {mtu}"
+    if not (parameters.addresses or parameters.without_addresses):
+        own = {address.address for address in kept}
+        near = [f"{address.peer or address.address}/{address.prefix}" for address in kept]
+        for index, key, text in route_problems(parameters.routes, own, near):
+            yield f"routes[{index}].{key}: {text}"
+
+
+def _check_vlan(parameters: Parameters, interface: Interface) -> Iterator[str]:
+    if parameters.vlan is None:
+        return
+    if interface.link_type != "ether":
+        yield f"vlan: the link is of type {interface.link_type}, and only Ethernet has VLANs"
+    lower, name = names_in_pod(parameters, interface)
+    if name == lower:
+        yield f"interfaceName: {name} is the name of the link below the VLAN, which keeps it"
+    if len(name.encode(errors="surrogateescape")) > _NAME_MAX:
+        yield f"vlan: {name!r} has more than {_NAME_MAX} bytes; give an interfaceName"
+    if parameters.mtu and interface.mtu and parameters.mtu > interface.mtu:
+        yield f"mtu: {parameters.mtu} is more than the {interface.mtu} of the link below the VLAN"
