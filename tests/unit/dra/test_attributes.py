@@ -1,0 +1,164 @@
+"""What a device says of itself, and what is left out so that the slice is not refused. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netdevice_plugin.dra import attributes
+from netdevice_plugin.model import Address, Interface
+from tests.unit.dra.listed import NIC, VETH, VF, device
+
+ROWS = (*attributes.TABLE, attributes.STANDARD_NUMA)
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+texts = st.text(max_size=100) | st.binary(max_size=100).map(
+    lambda raw: raw.decode("utf-8", "surrogateescape")
+)
+addresses = st.builds(
+    Address,
+    family=st.sampled_from((4, 6)),
+    address=st.sampled_from(("192.0.2.1", "2001:db8::1")),
+    prefix=st.just(24),
+    scope=st.sampled_from((0, 253)),
+    flags=st.integers(0, 0xFF),
+)
+links = st.builds(
+    Interface,
+    ifindex=st.integers(1, 99),
+    name=texts.filter(bool),
+    alias=texts,
+    kind=texts,
+    mac=texts,
+    driver=texts,
+    mtu=st.integers(0, 2**32 - 1),
+    speed=st.none() | st.integers(0, 2**31),
+    rdma=texts,
+    addresses=st.lists(addresses, max_size=4).map(tuple),
+)
+
+
+def of(interface: Interface) -> dict[str, object]:
+    """The attributes without their types; nothing may have been left out."""
+    found, problems = attributes.of(device(interface))
+    assert not problems
+    return {name: next(iter(value.values())) for name, value in found.items()}
+
+
+def test_a_nic_says_all_that_is_known_of_it() -> None:
+    assert of(NIC) == {
+        "resource.kubernetes.io/pcieRoot": "pci0000:3a",
+        "resource.kubernetes.io/pciBusID": "0000:3b:00.1",
+        "ifName": "ens5f1",
+        "alias": "uplink of rack 7",
+        "pool": "netdevice",
+        "kind": "physical",
+        "type": "ether",
+        "mac": "02:00:00:00:00:03",
+        "permanentMac": "02:00:00:00:00:03",
+        "mtu": 9000,
+        "state": "up",
+        "carrier": True,
+        "speed": 25000,
+        "driver": "mlx5_core",
+        "vendor": "15b3",
+        "device": "1017",
+        "numaNode": 0,
+        "sriovPf": True,
+        "totalVfs": 8,
+        "numVfs": 2,
+        "sriovVf": False,
+        "rdma": True,
+        "rdmaDevice": "mlx5_1",
+        "ipv4": "192.0.2.7",
+        "ipv6": "2001:db8::7",
+    }
+
+
+def test_a_virtual_function_says_whose_it_is() -> None:
+    found = of(VF)
+    assert (found["sriovVf"], found["sriovPf"]) == (True, False)
+    assert (found["vfNumber"], found["pfName"]) == (2, "ens5f0")
+    assert found["pfPciBusID"] == "0000:3b:00.0"
+    assert "numaNode" not in found
+
+
+def test_values_have_their_types() -> None:
+    found, _ = attributes.of(device(NIC))
+    assert found["carrier"] == {"bool": True}
+    assert found["mtu"] == {"int": 9000}
+    assert found["ifName"] == {"string": "ens5f1"}
+
+
+def test_the_standard_numa_node_waits_for_its_switch() -> None:
+    name = "resource.kubernetes.io/numaNode"
+    assert name not in attributes.of(device(NIC))[0]
+    found, _ = attributes.of(device(NIC), standard_numa=True)
+    assert found[name] == found["numaNode"] == {"int": 0}
+
+
+@pytest.mark.parametrize(
+    ("alias", "why"),
+    [
+        pytest.param("x" * 65, "65 bytes, at most 64 are allowed", id="too long"),
+        pytest.param("ä" * 33, "66 bytes, at most 64 are allowed", id="too long in bytes"),
+        pytest.param("\udcff", "it is not UTF-8", id="no text"),
+    ],
+)
+def test_what_the_server_would_refuse_is_left_out_and_told(alias: str, why: str) -> None:
+    found, problems = attributes.of(device(dataclasses.replace(VETH, alias=alias)))
+    assert problems == (f"eth1: attribute alias is left out: {why}",)
+    assert found == attributes.of(device(VETH))[0]
+
+
+def test_64_bytes_are_allowed() -> None:
+    assert of(dataclasses.replace(VETH, alias="x" * 64))["alias"] == "x" * 64
+
+
+@pytest.mark.parametrize(
+    ("flags", "address"),
+    [
+        pytest.param(0x80, "2001:db8::1", id="permanent"),
+        pytest.param(0x01, "2001:db8::2", id="temporary"),
+        pytest.param(0x88, "2001:db8::2", id="another host has it"),
+    ],
+)
+def test_the_address_is_one_that_is_to_stay(flags: int, address: str) -> None:
+    first = Address(family=6, address="2001:db8::1", prefix=64, flags=flags)
+    second = Address(family=6, address="2001:db8::2", prefix=64, flags=0x80)
+    assert of(dataclasses.replace(VETH, addresses=(first, second)))["ipv6"] == address
+
+
+@pytest.mark.parametrize("interface", [VETH, VF, NIC], ids=lambda one: one.name)
+def test_what_is_always_there_is_there(interface: Interface) -> None:
+    assert {row.name for row in ROWS if row.always} <= of(interface).keys()
+
+
+def test_no_device_can_have_too_many() -> None:
+    assert len(ROWS) <= attributes.MAX_ATTRIBUTES
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_name_is_one_that_the_server_takes(row: attributes.Attribute) -> None:
+    domain, _, name = row.name.rpartition("/")
+    assert domain in ("", "resource.kubernetes.io")
+    assert _IDENTIFIER.fullmatch(name)
+    assert len(name) <= attributes.MAX_NAME
+
+
+@given(links)
+def test_whatever_the_kernel_says_the_server_takes_it(interface: Interface) -> None:
+    found, problems = attributes.of(device(interface))
+    told = {re.search(r"attribute (\S+) ", line)[1] for line in problems}  # type: ignore[index]
+    assert not told & found.keys()
+    types = {"string": str, "int": int, "bool": bool}
+    for value in found.values():
+        ((kind, inner),) = value.items()
+        assert type(inner) is types[kind]
+        if isinstance(inner, str):
+            assert 0 < len(inner.encode()) <= attributes.MAX_VALUE
