@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from tests.fakes.kubelet.changes import Changes
 from tests.fakes.kubelet.checkpoint import NO_NODE, Entry
 from tests.fakes.kubelet.choice import Affinity, affinity, choose
+from tests.fakes.kubelet.cluster import Pod
 from tests.fakes.kubelet.devices import Devices
 from tests.fakes.kubelet.ledger import Ledger
 from tests.fakes.kubelet.plugin import PluginError
 from tests.fakes.kubelet.settings import Settings
-from tests.fakes.kubelet.specs import ContainerSpec, PodSpec
+from tests.fakes.kubelet.specs import ContainerSpec
 from tests.fakes.kubelet.wire import deviceplugin as api
 
 NOTHING: frozenset[str] = frozenset()
@@ -53,46 +54,48 @@ class Admission:
         self._reuse: dict[str, set[str]] = {}
         self.calls: list[Call] = []
 
-    def admit(self, pod: PodSpec, running: frozenset[str]) -> None:
+    def admit(self, pod: Pod, running: frozenset[str]) -> None:
         """Give a pod's containers their devices; raises AdmissionError.
 
         `running` are those that were found running when the kubelet started: while it has
         not seen all pods of before, they keep what they have and nothing is asked.
         """
         with self._serial:
-            for container in pod.all_containers:
+            for container in pod.spec.all_containers:
                 try:
                     self._container(pod, container, keep=container.name in running)
                 except PluginError as error:
                     raise AdmissionError(str(error)) from error
 
-    def start(self, pod: PodSpec, container: ContainerSpec) -> list[api.ContainerAllocateResponse]:
+    def start(self, pod: Pod, container: ContainerSpec) -> list[api.ContainerAllocateResponse]:
         """What the plugins said for a container; asked before each start of it.
 
         Raises PluginError, AdmissionError.
         """
-        for resource in container.limits:
+        uid = pod.spec.uid
+        for resource in pod.plugin_limits(container):
             if self._is_plugins(resource):
-                self._pre_start(pod.uid, container.name, resource)
-                if self._is_missing(pod.uid, container.name, resource):
+                self._pre_start(uid, container.name, resource)
+                if self._is_missing(uid, container.name, resource):
                     with self._serial:
                         self._container(pod, container, keep=False)
-        return [entry.response for entry in self._ledger.of(pod.uid, container.name)]
+        return [entry.response for entry in self._ledger.of(uid, container.name)]
 
-    def _container(self, pod: PodSpec, container: ContainerSpec, *, keep: bool) -> None:
-        if self._reuse_of != pod.uid:
-            self._reuse_of, self._reuse = pod.uid, {}
-        for resource, needed in container.limits.items():
+    def _container(self, pod: Pod, container: ContainerSpec, *, keep: bool) -> None:
+        uid = pod.spec.uid
+        if self._reuse_of != uid:
+            self._reuse_of, self._reuse = uid, {}
+        for resource, needed in pod.plugin_limits(container).items():
             if not self._is_plugins(resource):
                 continue  # as if nobody had asked for it
             self._ledger.forget_inactive()
-            ids = self._ids(pod.uid, container.name, resource, needed, keep=keep)
+            ids = self._ids(uid, container.name, resource, needed, keep=keep)
             if ids:
-                self._allocate(pod.uid, container.name, resource, ids)
+                self._allocate(uid, container.name, resource, ids)
                 self._devices.save()
-        for entry in self._ledger.of(pod.uid, container.name):
+        for entry in self._ledger.of(uid, container.name):
             reusable = self._reuse.setdefault(entry.resource, set())
-            if container in pod.init_containers and not container.sidecar:
+            if container in pod.spec.init_containers and not container.sidecar:
                 reusable.update(entry.ids)
             else:
                 reusable.difference_update(entry.ids)

@@ -9,9 +9,10 @@ import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
 
+from tests.fakes.kubelet.apiserver import ApiServer, Extended, UnschedulableError
 from tests.fakes.kubelet.changes import Changes
 from tests.fakes.kubelet.devices import Resource
-from tests.fakes.kubelet.specs import PodSpec
+from tests.fakes.kubelet.specs import ContainerSpec, PodSpec
 
 
 class Phase(enum.Enum):
@@ -35,6 +36,14 @@ class ContainerStatus:
     message: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """What the kubelet tells of a pod; one that repeats itself is told once."""
+
+    reason: str
+    message: str
+
+
 class Pod:
     """A pod and its status; read it with the lock of `Changes` held, or when it is at rest."""
 
@@ -46,16 +55,20 @@ class Pod:
         self.bound = False
         self.deleting = False
         self.gone = False
+        self.released = False  # its claims are not reserved for it any more
+        self.extended: Extended | None = None  # status.extendedResourceClaimStatus
+        self.events: list[Event] = []
         self.containers: dict[str, ContainerStatus] = {}
 
     def __str__(self) -> str:
         said = " ".join(part for part in (self.phase.value, self.reason, self.message) if part)
+        last = self.events[-1].message if self.events else ""
         states = ", ".join(
             " ".join(part for part in (name, c.state, c.reason, c.message) if part)
             for name, c in self.containers.items()
         )
         gone = "gone" if self.gone else "deleting" if self.deleting else "here"
-        return f"{self.spec.name}: {said} ({gone}; {states})"
+        return f"{self.spec.name}: {said} ({gone}; {states}; {last})"
 
     @property
     def over(self) -> bool:
@@ -67,6 +80,23 @@ class Pod:
         """Every app container runs now."""
         states = [self.containers.get(container.name) for container in self.spec.containers]
         return all(status is not None and status.state == "running" for status in states)
+
+    @property
+    def claims(self) -> list[str]:
+        """The names of its claims, with the hidden one of its extended resources last."""
+        return [*self.spec.claims.values(), *([self.extended.claim] if self.extended else ())]
+
+    def plugin_limits(self, container: ContainerSpec) -> dict[str, int]:
+        """The limits of a container, less those that a claim serves."""
+        mapped = self.extended.mapped if self.extended else ()
+        served = {m.resource for m in mapped if m.container == container.name}
+        return {name: count for name, count in container.limits.items() if name not in served}
+
+    def tell(self, reason: str, message: str) -> None:
+        """Note an event."""
+        event = Event(reason, message)
+        if event not in self.events[-1:]:
+            self.events.append(event)
 
     def container(self, name: str = "main") -> str:
         """A container's id in the runtime."""
@@ -80,8 +110,10 @@ class Pod:
 class Cluster:
     """The pods of one node by uid, and the resources that its status has."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, api: ApiServer, node: str) -> None:
         self._changes = changes
+        self._api = api
+        self._node = node
         self._pods: dict[str, Pod] = {}
         self.resources: dict[str, Resource] = {}
 
@@ -106,6 +138,7 @@ class Cluster:
         with self._changes.lock:
             pod.gone = True
             self._pods.pop(pod.spec.uid, None)
+            self._release(pod)
             self._schedule()
 
     def bound(self) -> list[Pod]:
@@ -133,12 +166,33 @@ class Cluster:
 
     def _schedule(self) -> None:
         for pod in self._pods.values():
+            if pod.over:
+                self._release(pod)
+        for pod in self._pods.values():
             if not pod.bound and not pod.over:
-                short = self._short(pod.spec)
-                pod.bound = not short
-                pod.reason = "Unschedulable" if short else ""
-                pod.message = f"Insufficient {', '.join(short)}" if short else ""
+                pod.message = self._bind(pod)
+                pod.bound = not pod.message
+                pod.reason = "Unschedulable" if pod.message else ""
         self._changes.tell()
+
+    def _release(self, pod: Pod) -> None:
+        if not pod.released:
+            pod.released = True
+            self._api.ended(pod.spec)
+
+    def _bind(self, pod: Pod) -> str:
+        """Give a pod its claims; returns why there is no room for it.
+
+        What the node's status has none of is for a device class to have, if one does.
+        """
+        absent = [name for name in pod.spec.requests if not self._allocatable(name)]
+        if short := [name for name in self._short(pod.spec) if name not in absent]:
+            return f"Insufficient {', '.join(short)}"
+        try:
+            pod.extended = self._api.schedule(pod.spec, self._node, absent)
+        except UnschedulableError as error:
+            return str(error)
+        return ""
 
     def _short(self, spec: PodSpec) -> list[str]:
         used = [pod.spec.requests for pod in self.bound() if not pod.over]

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.fakes.kubelet.admission import Call
+from tests.fakes.kubelet.apiserver import ApiServer, NoApiServer
 from tests.fakes.kubelet.changes import Changes, Clock
 from tests.fakes.kubelet.cluster import Cluster, Pod
 from tests.fakes.kubelet.devices import Resource
@@ -33,13 +34,15 @@ class Kubelet:
         *,
         seen_from: Path = Path("/"),
         interfere: Interfere = nothing,
+        api: ApiServer | None = None,
     ) -> None:
         self.place = Place(root, seen_from)
         self.changes = Changes()
         self.clock = Clock(self.changes)
-        self.cluster = Cluster(self.changes)
         self._connect = connect
         self._settings = settings or Settings()
+        self._api = api or NoApiServer()
+        self.cluster = Cluster(self.changes, self._api, self._settings.node)
         self.interfere = interfere
         self._life: Life | None = None
         self._calls: list[Call] = []
@@ -62,7 +65,9 @@ class Kubelet:
     def start(self, *, pods: bool = True) -> None:
         """Begin a run. Without pods the API server is away until `admit_pods` is called."""
         assert self._life is None, "it runs already"
-        around = Around(self.changes, self.clock, self.cluster, self._settings, self._reached)
+        around = Around(
+            self.changes, self.clock, self.cluster, self._settings, self._reached, self._api
+        )
         self._life = Life(self.place, around, self._connect)
         if pods:
             self.admit_pods()
@@ -101,7 +106,7 @@ class Kubelet:
     def _end(self, *, leave_sockets: bool) -> None:
         life, self._life = self.life, None
         life.close(leave_sockets=leave_sockets)
-        self._calls += life.admission.calls
+        self._calls += [*life.admission.calls, *life.dra.calls]
 
     # Pods.
 
@@ -189,6 +194,42 @@ class Kubelet:
             lambda: f"{resource}: {wanted}, but {self.cluster.resources.get(resource)}",
         )
 
+    # Claims.
+
+    def await_driver(self, driver: str, instances: int = 1) -> None:
+        """Return when so many instances of a DRA driver are connected."""
+        self.changes.wait(
+            lambda: len(self.life.drivers.connected(driver)) == instances,
+            lambda: f"{instances} of {driver}, but {self.life.drivers.connected(driver)}",
+        )
+
+    def await_event(self, pod: Pod, text: str) -> str:
+        """Return the first event of a pod that has these words."""
+
+        def told() -> str:
+            return next((e.message for e in pod.events if text in e.message), "")
+
+        return self.changes.wait(told, lambda: f"{text!r} in {pod.events}")
+
+    def await_health(self, driver: str, pool: str, health: Mapping[str, str]) -> None:
+        """Return when a pool's devices are believed to be so: Healthy, Unhealthy or Unknown."""
+
+        def seen() -> dict[str, str]:
+            known = self.life.health
+            return {device: known.of(driver, pool, device)[0] for device in health}
+
+        self.changes.wait(lambda: seen() == health, lambda: f"{health}, but {seen()}")
+
+    def prepared(self, pod: Pod) -> frozenset[tuple[str, str, str]]:
+        """Driver, pool and device of all that was prepared for a pod."""
+        return frozenset(
+            (driver, device.pool, device.device)
+            for info in self.life.dra.claims()
+            if pod.spec.uid in info.pods
+            for driver, devices in info.devices.items()
+            for device in devices
+        )
+
     def given(self, pod: Pod, resource: str, container: str = "main") -> frozenset[str]:
         """The devices that a container has."""
         entry = self.life.ledger.find(pod.spec.uid, container, resource)
@@ -197,5 +238,6 @@ class Kubelet:
     def calls(self, method: str = "") -> list[Call]:
         """What plugins were asked, in all runs; of one method, if one is named."""
         with self.changes.lock:
-            calls = [*self._calls, *(self._life.admission.calls if self._life else ())]
+            now = self._life
+            calls = [*self._calls, *((*now.admission.calls, *now.dra.calls) if now else ())]
         return [call for call in calls if method in ("", call.method)]

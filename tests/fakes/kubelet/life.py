@@ -7,15 +7,19 @@ import threading
 
 from tests.fakes.kubelet import podresources, registration
 from tests.fakes.kubelet.admission import Admission, AdmissionError
+from tests.fakes.kubelet.apiserver import ApiServer
 from tests.fakes.kubelet.changes import Changes, Clock
 from tests.fakes.kubelet.cluster import Cluster, Pod
 from tests.fakes.kubelet.devices import Devices
+from tests.fakes.kubelet.dra import Dra
+from tests.fakes.kubelet.drivers import Drivers
+from tests.fakes.kubelet.health import Health
 from tests.fakes.kubelet.ledger import Ledger
 from tests.fakes.kubelet.place import Place
-from tests.fakes.kubelet.registry import Registry
+from tests.fakes.kubelet.registry import Registry, Watched
 from tests.fakes.kubelet.runtime import Connect, State
 from tests.fakes.kubelet.settings import Interfere, Settings
-from tests.fakes.kubelet.watcher import Watcher
+from tests.fakes.kubelet.watcher import Handler, Watcher
 from tests.fakes.kubelet.worker import Tools, Worker
 
 
@@ -28,6 +32,7 @@ class Around:
     cluster: Cluster
     settings: Settings
     interfere: Interfere
+    api: ApiServer
 
 
 class Life:
@@ -46,19 +51,37 @@ class Life:
         self.ledger = Ledger(place.plugins, changes, self._active)
         self.devices = Devices(self.ledger, changes, around.clock, settings.grace)
         self.admission = Admission(self.devices, self.ledger, changes, settings)
-        self._tools = Tools(changes, self._cluster, self.admission, self._runtime, settings)
+        self._clock, self._period = around.clock, settings.dra_reconcile
+        self.health = Health(changes, around.clock)
+        self.drivers = Drivers(around.api, changes, around.clock, settings, self.health)
+        self.dra = Dra(
+            place.root,
+            around.api,
+            self.drivers,
+            changes,
+            interfere=interfere,
+            active=self._active_if_known,
+        )
+        self._tools = Tools(
+            changes, self._cluster, self.admission, self.dra, self._runtime, settings
+        )
         registration.clean(place.plugins)
         registry = self._registry = Registry(changes, self.devices)
         registrar = registration.Registration(place.plugins, registry, interfere)
         self.lister = podresources.PodResources(
-            self._pods, self.ledger, self.devices, changes, settings
+            self._pods, self.ledger, self.devices, self.dra, changes=changes, settings=settings
         )
         self._servers = (
             registration.serve(place.plugins, place.root, registrar),
             podresources.serve(place.pod_resources, place.root, self.lister),
         )
-        self.watcher = Watcher(place.registry, place.seen_from, registry, changes, interfere)
+        handlers: dict[str, Handler] = {
+            "DevicePlugin": Watched(registry),
+            "DRAPlugin": self.drivers,
+        }
+        self.watcher = Watcher(place.registry, place.seen_from, handlers, changes, interfere)
         self.watcher.start()
+        threading.Thread(target=self._reconcile, name="claims", daemon=True).start()
         self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
         self._thread.start()
 
@@ -79,9 +102,11 @@ class Life:
         with self._changes.lock:
             self._alive = False
             self.ledger.close()
+            self.dra.close()
             workers = tuple(self._workers.values())
         for worker in workers:
             worker.stop()
+        self.drivers.close()
         self._registry.close()  # who waits in Register for a plugin's answer waits no longer
         for server in self._servers:
             server.close(leave_socket=leave_sockets)
@@ -98,6 +123,10 @@ class Life:
 
     def _active(self) -> frozenset[str]:
         return frozenset(pod.spec.uid for pod in self._pods() if not pod.over)
+
+    def _active_if_known(self) -> frozenset[str] | None:
+        with self._changes.lock:
+            return self._active() if self._takes_pods else None
 
     def _event(self, pod: str) -> None:
         """The runtime tells of a pod, or of itself."""
@@ -116,6 +145,17 @@ class Life:
                 self.ledger.ready = True
                 self._changes.tell()
 
+    def _reconcile(self) -> None:
+        """Look once a minute, by the clock, for claims of pods that are over."""
+        due = self._clock.now()
+        while self._alive:
+            if due <= self._clock.now():
+                self.dra.reconcile()
+                due = self._clock.now() + self._period
+            with self._changes.lock:
+                if self._alive and due > (now := self._clock.now()):
+                    self._changes.pause(due - now)
+
     def _await_pods(self) -> bool:
         with self._changes.lock:
             while self._alive:
@@ -132,7 +172,7 @@ class Life:
         running = frozenset(name for uid, name in self._found if uid == spec.uid)
         if not pod.over and not pod.deleting:
             try:
-                self.admission.admit(spec, running)
+                self.admission.admit(pod, running)
             except AdmissionError as error:
                 with self._changes.lock:
                     if self._alive:

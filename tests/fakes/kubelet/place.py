@@ -33,6 +33,11 @@ class Place:
         return self.root / "pod-resources"
 
     @property
+    def drivers(self) -> pathlib.Path:
+        """Below it each DRA driver has a directory of its name."""
+        return self.root / "plugins"
+
+    @property
     def socket(self) -> pathlib.Path:
         """Where plugins register."""
         return self.plugins / "kubelet.sock"

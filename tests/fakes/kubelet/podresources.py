@@ -16,6 +16,8 @@ from tests.fakes.kubelet.changes import Changes
 from tests.fakes.kubelet.checkpoint import NO_NODE, Entry
 from tests.fakes.kubelet.cluster import Pod
 from tests.fakes.kubelet.devices import Devices
+from tests.fakes.kubelet.dra import Dra
+from tests.fakes.kubelet.drastate import ClaimInfo
 from tests.fakes.kubelet.ledger import Ledger
 from tests.fakes.kubelet.plugin import Device
 from tests.fakes.kubelet.settings import Settings
@@ -35,6 +37,8 @@ class PodResources(podresources_grpc.PodResourcesListerServicer):
         pods: Callable[[], list[Pod]],
         ledger: Ledger,
         devices: Devices,
+        dra: Dra,
+        *,
         changes: Changes,
         settings: Settings,
     ) -> None:
@@ -42,6 +46,7 @@ class PodResources(podresources_grpc.PodResourcesListerServicer):
         self._changes = changes
         self._ledger = ledger
         self._devices = devices
+        self._dra = dra
         self._settings = settings
         self._limit = _Bucket()
         self.lists = 0  # how often it was asked
@@ -91,19 +96,44 @@ class PodResources(podresources_grpc.PodResourcesListerServicer):
         return api.PodResources(
             name=pod.spec.name,
             namespace=pod.spec.namespace,
-            containers=[
-                self._container(pod.spec.uid, c) for c in (*sidecars, *pod.spec.containers)
-            ],
+            containers=[self._container(pod, c) for c in (*sidecars, *pod.spec.containers)],
         )
 
-    def _container(self, pod: str, container: ContainerSpec) -> api.ContainerResources:
+    def _container(self, pod: Pod, container: ContainerSpec) -> api.ContainerResources:
         devices = [
             message
-            for entry in self._ledger.of(pod, container.name)
+            for entry in self._ledger.of(pod.spec.uid, container.name)
             for name in sorted(entry.ids)
             for message in _messages(entry.resource, name, _nodes(entry, name))
         ]
-        return api.ContainerResources(name=container.name, devices=devices)
+        return api.ContainerResources(
+            name=container.name,
+            devices=devices,
+            dynamic_resources=[_claim(info) for info in self._dra.infos(pod, container)],
+        )
+
+
+def _claim(info: ClaimInfo) -> api.DynamicResource:
+    """A claim with all its devices, whichever of them the container asked for.
+
+    As in the kubelet each device has the CDI names of the driver's before it too.
+    """
+    resources = []
+    for driver, devices in info.devices.items():
+        names: list[api.CDIDevice] = []
+        for device in devices:
+            names += [api.CDIDevice(name=name) for name in device.cdi]
+            resource = api.ClaimResource(
+                cdi_devices=names,
+                driver_name=driver,
+                pool_name=device.pool,
+                device_name=device.device,
+                share_id=device.share_id or None,
+            )
+            resources.append(resource)
+    return api.DynamicResource(
+        claim_name=info.name, claim_namespace=info.namespace, claim_resources=resources
+    )
 
 
 def _places(device: Device) -> Iterable[int]:

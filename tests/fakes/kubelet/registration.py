@@ -12,12 +12,11 @@ import grpc
 
 from tests.fakes.kubelet.names import is_extended_resource
 from tests.fakes.kubelet.plugin import PluginError
-from tests.fakes.kubelet.registry import Registry
+from tests.fakes.kubelet.registry import VERSION, Registry
 from tests.fakes.kubelet.settings import Interfere, RefusedError
 from tests.fakes.kubelet.wire import DialError, Server, deviceplugin_grpc
 from tests.fakes.kubelet.wire import deviceplugin as api
 
-VERSION = "v1beta1"
 SOCKET = "kubelet.sock"
 
 

@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import pathlib
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 from tests.fakes.kubelet.changes import Changes
+from tests.fakes.kubelet.names import is_extended_resource
 from tests.fakes.kubelet.plugin import Client, Device, PluginError
+
+VERSION = "v1beta1"
 
 
 class Handler(Protocol):
@@ -86,3 +90,26 @@ class Registry:
         with self._changes.lock:
             self._opened.discard(client)
         self.disconnect(client.resource)
+
+
+class Watched:
+    """The registry as the plugin watcher has it, which finds plugins by itself."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def problem(self, name: str, versions: Sequence[str]) -> str:
+        """Why a plugin cannot be a device plugin; empty when it can."""
+        if VERSION not in versions:
+            return f"version {VERSION} is not among {list(versions)}"
+        if not is_extended_resource(name):
+            return f"the resource name {name!r} is invalid"
+        return ""
+
+    def connect(self, name: str, endpoint: pathlib.Path, versions: Sequence[str]) -> None:
+        """Dial a plugin; raises DialError, PluginError."""
+        self._registry.connect(name, endpoint)
+
+    def disconnect(self, name: str, endpoint: pathlib.Path) -> None:
+        """Disconnect whichever client has the name."""
+        self._registry.disconnect(name)

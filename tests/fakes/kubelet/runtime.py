@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tests.fakes.kubelet.specs import ContainerSpec, PodSpec
@@ -63,7 +63,7 @@ class ContainerConfig:
 
     spec: ContainerSpec
     attempt: int
-    given: api.ContainerAllocateResponse  # of all plugins, merged
+    given: api.ContainerAllocateResponse  # of all plugins, merged; claims' CDI devices come first
 
 
 class Runtime(Protocol):
@@ -101,8 +101,12 @@ class Runtime(Protocol):
 Connect = Callable[[Callable[[str], None]], Runtime]
 
 
-def merge(responses: list[api.ContainerAllocateResponse]) -> api.ContainerAllocateResponse:
+def merge(
+    responses: list[api.ContainerAllocateResponse], claims: Sequence[str] = ()
+) -> api.ContainerAllocateResponse:
     """What a container gets of several plugins; whoever says a thing first is right.
+
+    Before that come the CDI devices of its claims, as they are.
 
     k8s.io/kubernetes pkg/kubelet/cm/devicemanager/pod_devices.go, deviceRunContainerOptions.
     """
@@ -123,4 +127,7 @@ def merge(responses: list[api.ContainerAllocateResponse]) -> api.ContainerAlloca
         for cdi in response.cdi_devices:
             if cdi.name not in {known.name for known in merged.cdi_devices}:
                 merged.cdi_devices.append(cdi)
+    plugins = list(merged.cdi_devices)
+    del merged.cdi_devices[:]
+    merged.cdi_devices.extend([*(api.CDIDevice(name=name) for name in claims), *plugins])
     return merged

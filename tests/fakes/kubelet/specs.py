@@ -28,6 +28,7 @@ class ContainerSpec:
 
     name: str = "main"
     limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    claims: tuple[str, ...] = ()  # "claim" or "claim/request", by the pod's names for them
     command: tuple[str, ...] = FOREVER
     memory: int = 0  # limit in bytes; 0 is none
     sidecar: bool = False  # of an init container: restartPolicy Always
@@ -44,6 +45,7 @@ class PodSpec:
     name: str
     containers: tuple[ContainerSpec, ...]
     init_containers: tuple[ContainerSpec, ...] = ()
+    claims: Mapping[str, str] = dataclasses.field(default_factory=dict)  # objects' names, by ours
     namespace: str = "default"
     uid: str = dataclasses.field(default_factory=_uid)
     host_network: bool = False
@@ -77,7 +79,14 @@ def one(
     command: tuple[str, ...] = FOREVER,
     restart: Restart = Restart.ALWAYS,
     host_network: bool = False,
+    claims: tuple[str, ...] = (),
 ) -> PodSpec:
-    """A pod of one container, called main."""
-    main = ContainerSpec(limits=limits or {}, command=command)
-    return PodSpec(name=name, containers=(main,), restart=restart, host_network=host_network)
+    """A pod of one container, called main, which uses all of the claims' devices."""
+    main = ContainerSpec(limits=limits or {}, command=command, claims=claims)
+    return PodSpec(
+        name=name,
+        containers=(main,),
+        claims={claim: claim for claim in claims},
+        restart=restart,
+        host_network=host_network,
+    )

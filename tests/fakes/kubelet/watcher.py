@@ -10,27 +10,45 @@ import os
 import pathlib
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import grpc
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from tests.fakes.kubelet.changes import Changes
-from tests.fakes.kubelet.names import is_extended_resource
 from tests.fakes.kubelet.plugin import PluginError
-from tests.fakes.kubelet.registration import VERSION
-from tests.fakes.kubelet.registry import Registry
 from tests.fakes.kubelet.settings import Interfere, RefusedError
 from tests.fakes.kubelet.wire import DialError, dial, registration_grpc, said
 from tests.fakes.kubelet.wire import registration as api
 
 Answer = TypeVar("Answer")
-TYPE = "DevicePlugin"
 GET_INFO = 1.0  # seconds
 NOTIFY = 5.0
 _NO_DELAY, _LONGEST = 0.25, 128.0  # seconds of back-off: twice as long after each failure
+
+
+class Handler(Protocol):
+    """Who has the plugins of one type."""
+
+    def problem(self, name: str, versions: Sequence[str]) -> str:
+        """Why a plugin cannot be one of these; empty when it can."""
+
+    def connect(self, name: str, endpoint: pathlib.Path, versions: Sequence[str]) -> None:
+        """Take a plugin; raises DialError, PluginError."""
+
+    def disconnect(self, name: str, endpoint: pathlib.Path) -> None:
+        """Forget a plugin whose socket is gone, or another one."""
+
+
+class _Registered(NamedTuple):
+    """What is known of a socket that has been asked."""
+
+    number: int  # of its making
+    handler: Handler
+    name: str
+    endpoint: pathlib.Path
 
 
 class Watcher(FileSystemEventHandler):
@@ -44,18 +62,18 @@ class Watcher(FileSystemEventHandler):
         self,
         directory: pathlib.Path,
         seen_from: pathlib.Path,
-        registry: Registry,
+        handlers: Mapping[str, Handler],
         changes: Changes,
         interfere: Interfere,
     ) -> None:
         self._directory = directory
         self._seen_from = seen_from
-        self._registry = registry
+        self._handlers = handlers  # by type
         self._changes = changes
         self._interfere = interfere
         self._numbers = itertools.count()
         self._wanted: dict[str, int] = {}  # sockets by path, each with the number of its making
-        self._actual: dict[str, tuple[int, str]] = {}  # number and resource by path
+        self._actual: dict[str, _Registered] = {}  # by path
         self._busy: set[str] = set()
         self._failed: dict[str, tuple[float, float]] = {}  # not before, last delay
         self.errors: dict[str, str] = {}  # what failed last, by path
@@ -122,8 +140,8 @@ class Watcher(FileSystemEventHandler):
 
     def _due(self, now: float) -> tuple[tuple[str, int | None] | None, float | None]:
         """What to do now, or in how many seconds there may be something."""
-        for path, (number, _) in self._actual.items():
-            if path not in self._busy and self._wanted.get(path) != number:
+        for path, known in self._actual.items():
+            if path not in self._busy and self._wanted.get(path) != known.number:
                 return (path, None), None
         delays = []
         for path, number in self._wanted.items():
@@ -154,8 +172,8 @@ class Watcher(FileSystemEventHandler):
 
     def _forget(self, path: str) -> None:
         with self._changes.lock:
-            _, resource = self._actual.pop(path)
-        self._registry.disconnect(resource)
+            known = self._actual.pop(path)
+        known.handler.disconnect(known.name, known.endpoint)
 
     def _register(self, path: str, number: int) -> None:
         """Ask a plugin what it is, connect to it, and tell it what became of that."""
@@ -163,7 +181,7 @@ class Watcher(FileSystemEventHandler):
         try:
             stub = registration_grpc.RegistrationStub(channel)
             info = _call(lambda: stub.GetInfo(api.InfoRequest(), timeout=GET_INFO), "GetInfo")
-            problem = _problem(info) or self._connect(info, path, number)
+            problem = self._problem(info) or self._connect(info, path, number)
             status = api.RegistrationStatus(plugin_registered=not problem, error=problem)
             try:
                 _call(lambda: stub.NotifyRegistrationStatus(status, timeout=NOTIFY), "Notify")
@@ -178,16 +196,25 @@ class Watcher(FileSystemEventHandler):
 
     def _connect(self, info: api.PluginInfo, path: str, number: int) -> str:
         """Returns what is wrong; then nothing more happens until the socket is made anew."""
+        named = self._seen_from / info.endpoint.lstrip("/") if info.endpoint else path
+        endpoint = pathlib.Path(named)
+        handler = self._handlers[info.type]
         with self._changes.lock:
-            self._actual[path] = (number, info.name)
+            self._actual[path] = _Registered(number, handler, info.name, endpoint)
         try:
             self._interfere("Register", info.name)
-            endpoint = self._seen_from / info.endpoint.lstrip("/") if info.endpoint else path
-            self._registry.connect(info.name, pathlib.Path(endpoint))
+            handler.connect(info.name, endpoint, info.supported_versions)
             self._interfere("Registered", info.name)
         except (DialError, PluginError, RefusedError) as error:
             return str(error)
         return ""
+
+    def _problem(self, info: api.PluginInfo) -> str:
+        """Why a plugin cannot be taken; empty when it can."""
+        handler = self._handlers.get(info.type)
+        if handler is None:
+            return f"no handler for plugins of type {info.type!r}"
+        return handler.problem(info.name, info.supported_versions)
 
 
 def _call(call: Callable[[], Answer], name: str) -> Answer:
@@ -195,14 +222,3 @@ def _call(call: Callable[[], Answer], name: str) -> Answer:
         return call()
     except (grpc.RpcError, ValueError) as error:
         raise PluginError(f"{name} failed: {said(error)}") from error
-
-
-def _problem(info: api.PluginInfo) -> str:
-    """Why a plugin cannot be one of ours; empty when it can."""
-    if info.type != TYPE:
-        return f"no handler for plugins of type {info.type!r}"
-    if VERSION not in info.supported_versions:
-        return f"version {VERSION} is not among {list(info.supported_versions)}"
-    if not is_extended_resource(info.name):
-        return f"the resource name {info.name!r} is invalid"
-    return ""

@@ -1,4 +1,4 @@
-"""The kubelet's three protocols: where the generated code is, and how each side is reached.
+"""The kubelet's protocols: where the generated code is, and how each side is reached.
 
 What a client of grpc-go's does and grpcio would do otherwise is set here.
 """
@@ -17,6 +17,12 @@ import grpc
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as deviceplugin
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2_grpc as deviceplugin_grpc
+from netdevice_plugin._pb.dra.v1 import dra_pb2 as dra
+from netdevice_plugin._pb.dra.v1 import dra_pb2_grpc as dra_grpc
+from netdevice_plugin._pb.dra.v1beta1 import dra_pb2 as dra_beta
+from netdevice_plugin._pb.dra.v1beta1 import dra_pb2_grpc as dra_beta_grpc
+from netdevice_plugin._pb.drahealth.v1alpha1 import drahealth_pb2 as health
+from netdevice_plugin._pb.drahealth.v1alpha1 import drahealth_pb2_grpc as health_grpc
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2 as registration
 from netdevice_plugin._pb.pluginregistration.v1 import (
     pluginregistration_pb2_grpc as registration_grpc,
@@ -27,6 +33,12 @@ from netdevice_plugin._pb.podresources.v1 import podresources_pb2_grpc as podres
 __all__ = [
     "deviceplugin",
     "deviceplugin_grpc",
+    "dra",
+    "dra_beta",
+    "dra_beta_grpc",
+    "dra_grpc",
+    "health",
+    "health_grpc",
     "podresources",
     "podresources_grpc",
     "registration",

@@ -12,7 +12,8 @@ import time
 
 from tests.fakes.kubelet.admission import Admission, AdmissionError
 from tests.fakes.kubelet.changes import Changes
-from tests.fakes.kubelet.cluster import Cluster, ContainerStatus, Pod
+from tests.fakes.kubelet.cluster import Cluster, ContainerStatus, Phase, Pod
+from tests.fakes.kubelet.dra import Dra, DraError
 from tests.fakes.kubelet.plugin import PluginError
 from tests.fakes.kubelet.runtime import (
     ContainerConfig,
@@ -26,6 +27,7 @@ from tests.fakes.kubelet.settings import Settings
 from tests.fakes.kubelet.sync import NewSandbox, Start, next_steps, phase, statuses
 
 _NOW = 0.0
+_PREPARE, _UNPREPARE = "<prepare>", "<unprepare>"  # what fails, beside containers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Tools:
     changes: Changes
     cluster: Cluster
     admission: Admission
+    dra: Dra
     runtime: Runtime
     settings: Settings
 
@@ -103,21 +106,61 @@ class Worker:
         """Take the next steps; returns when to look again, in seconds, None for at an event."""
         seen = self._tools.runtime.observe(self.pod.spec.uid)
         if self.pod.deleting:
-            self._end(seen)
-            self._remove(seen)
-            return None
-        self._publish(seen)
+            return self._delete(seen)
+        ended = self._publish(seen)
         self._failures.pop("", None)
         if self.pod.over:
             self._end(seen)
             return None
+        if ended:  # which is told once its claims are given back
+            self._end(seen)
+            return _NOW if self._unprepare() else self._delay(_UNPREPARE)
+        return self._go_on(seen)
+
+    def _delete(self, seen: Observed) -> float | None:
+        """Leave nothing of the pod."""
+        self._end(seen)
+        if not self._unprepare():
+            return self._delay(_UNPREPARE)
+        self._remove(seen)
+        return None
+
+    def _go_on(self, seen: Observed) -> float | None:
         steps = next_steps(self.pod.spec, seen)
         if seen.sandboxes and not seen.sandboxes[-1].ready:
             self._end(seen)
         if isinstance(steps, NewSandbox):
+            if not self._prepare():
+                return self._delay(_PREPARE)
             self._tools.runtime.run_sandbox(self.pod.spec, steps.attempt)
             return _NOW
         return min((self._start(step, seen) for step in steps), default=None)
+
+    def _prepare(self) -> bool:
+        """Have the pod's claims prepared, before each of its sandboxes; whether they are."""
+        try:
+            self._tools.dra.prepare(self.pod)
+        except DraError as error:
+            text = f"Failed to prepare dynamic resources: prepare dynamic resources: {error}"
+            self._tell("FailedPrepareDynamicResources", text)
+            return False
+        self._failures.pop(_PREPARE, None)
+        return True
+
+    def _unprepare(self) -> bool:
+        """Give the pod's claims back once all of it has ended; whether they are."""
+        try:
+            self._tools.dra.unprepare(self.pod)
+        except DraError as error:
+            self._tell("FailedSync", f"unprepare dynamic resources: {error}")
+            return False
+        return True
+
+    def _tell(self, reason: str, message: str) -> None:
+        with self._tools.changes.lock:
+            if self._alive:
+                self.pod.tell(reason, message)
+                self._tools.changes.tell()
 
     def _start(self, step: Start, seen: Observed) -> float:
         """Start a container unless it is too early; returns when to look again."""
@@ -147,8 +190,9 @@ class Worker:
     def _create_and_start(self, step: Start, seen: Observed) -> None:
         admission, runtime, spec = self._tools.admission, self._tools.runtime, self.pod.spec
         try:
-            given = merge(admission.start(spec, step.container))
-        except (PluginError, AdmissionError) as error:
+            claims = self._tools.dra.cdi(self.pod, step.container)
+            given = merge(admission.start(self.pod, step.container), claims)
+        except (PluginError, AdmissionError, DraError) as error:
             raise _StartError("CreateContainerConfigError", error) from error
         config = ContainerConfig(spec=step.container, attempt=step.attempt, given=given)
         try:
@@ -185,16 +229,20 @@ class Worker:
                 self._alive = False
                 self._tools.cluster.remove(self.pod)
 
-    def _publish(self, seen: Observed) -> None:
-        """Write the pod's status."""
+    def _publish(self, seen: Observed) -> bool:
+        """Write the pod's status; whether the pod has ended and may not be told so yet."""
         spec = self.pod.spec
         with self._tools.changes.lock:
             if not self._alive:
-                return
+                return False
             self.pod.containers = {**statuses(spec, seen), **self._waiting}
-            if not self.pod.over:
-                self.pod.phase = phase(spec, seen)
+            now = phase(spec, seen)
+            ended = now in (Phase.SUCCEEDED, Phase.FAILED)
+            held = ended and not self.pod.over and self._tools.dra.needs_unprepare(spec.uid)
+            if not self.pod.over and not held:
+                self.pod.phase = now
             self._tools.cluster.tell()
+            return held
 
     def _delay(self, name: str) -> float:
         """The next back-off of a container, or of the pod as a whole."""
