@@ -8,12 +8,15 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
+from tests.fakes.claims import MemoryApi
+from tests.fakes.dradriver import DraDriver
 from tests.fakes.kubelet import Kubelet, Settings
 from tests.fakes.kubelet.settings import Interfere, nothing
 from tests.fakes.plugin import Plugin
 from tests.fakes.runtime import MemoryRuntime
 
 KIND = "networking.k8s.io/netdevice"
+DRIVER = "networking.k8s.io"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Scene:
 
     kubelet: Kubelet
     runtime: MemoryRuntime
+    api: MemoryApi
     plugins: contextlib.ExitStack
 
     def plugin(self, *devices: str, name: str = "one.sock", resource: str = KIND) -> Plugin:
@@ -42,12 +46,19 @@ class Scene:
         listed = {device.ID: device.health for device in plugin.devices}
         self.kubelet.await_devices(plugin.resource, listed)
 
+    def driver(self, name: str = DRIVER, instance: str = "") -> DraDriver:
+        """An instance of a DRA driver, which the kubelet is connected to."""
+        before = len(self.kubelet.life.drivers.connected(name))
+        driver = self.plugins.enter_context(DraDriver(self.kubelet.place, name, instance))
+        self.kubelet.await_driver(name, before + 1)
+        return driver
+
 
 @contextlib.contextmanager
 def scene(settings: Settings | None = None, interfere: Interfere = nothing) -> Iterator[Scene]:
     """A directory of few letters, as sockets' paths have to be short, and a kubelet in it."""
     with tempfile.TemporaryDirectory(prefix="ndp-") as name, contextlib.ExitStack() as plugins:
-        runtime = MemoryRuntime()
-        kubelet = Kubelet(pathlib.Path(name), runtime.connect, settings, interfere=interfere)
-        with kubelet:
-            yield Scene(kubelet, runtime, plugins)
+        runtime, api = MemoryRuntime(), MemoryApi()
+        root = pathlib.Path(name)
+        with Kubelet(root, runtime.connect, settings, interfere=interfere, api=api) as kubelet:
+            yield Scene(kubelet, runtime, api, plugins)

@@ -20,7 +20,7 @@ from tests.fakes.kubelet.wire import channel, health_grpc, said
 from tests.fakes.kubelet.wire import dra as api
 from tests.fakes.kubelet.wire import health as health_api
 
-_LOOK = 0.2  # seconds between looks whether the connection is still wanted
+_LOOK = 0.05  # seconds between looks whether the connection is still wanted
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,10 +83,10 @@ class Drivers:
                 self._instances[name] = left
             else:
                 self._instances.pop(name, None)
+            if gone:
+                self._sync(name)
         for driver in gone:
             driver.close()
-        if gone:
-            self._sync(name)
 
     # What others ask.
 
