@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import kubernetes_validate
@@ -18,6 +19,13 @@ VERSIONS = tuple(f"1.{minor}" for minor in range(29, 37))
 
 Object = dict[str, Any]
 
+# Since when Kubernetes has what not all of them have.
+_SINCE = {
+    "appArmorProfile": "1.30",
+    "admissionregistration.k8s.io/v1": "1.30",
+    "resource.k8s.io/v1": "1.34",
+}
+
 
 def parse(text: str) -> list[Object]:
     """All documents of a YAML file; empty ones are none."""
@@ -28,6 +36,21 @@ def validate(objects: Iterable[Object], version: str) -> None:
     """Fail unless each is what that Kubernetes takes, without a key that it does not know."""
     for one in objects:
         kubernetes_validate.validate(one, version, strict=True)
+
+
+def versions(objects: Iterable[Object]) -> tuple[str, ...]:
+    """Which versions have all that is in these."""
+    text = json.dumps(list(objects))
+    first = max(
+        (VERSIONS.index(since) for word, since in _SINCE.items() if f'"{word}"' in text), default=0
+    )
+    return VERSIONS[first:]
+
+
+def takes(objects: Collection[Object]) -> None:
+    """Fail unless every version that can takes them."""
+    for version in versions(objects):
+        validate(objects, version)
 
 
 def only(objects: Iterable[Object], kind: str) -> Object:

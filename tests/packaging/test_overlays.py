@@ -12,19 +12,20 @@ import pytest
 import yaml
 
 from netdevice_plugin import config
+from netdevice_plugin.model import Frontend
 from netdevice_plugin.operations.http import parse_listen
 from tests.manifests import (
     BASE,
     INSTALL,
     ROOT,
-    VERSIONS,
     Object,
     configuration,
     parse,
     pod_spec,
-    validate,
+    takes,
 )
 from tests.packaging import kustomize
+from tests.unit.test_docs import check
 
 DEPLOY = ROOT / "deploy"
 OVERLAYS = sorted(path.parent for path in DEPLOY.glob("overlays/*/kustomization.yaml"))
@@ -39,13 +40,6 @@ def by_kind(objects: list[Object]) -> dict[str, Object]:
     found = {one["kind"]: one for one in objects}
     assert len(found) == len(objects)
     return found
-
-
-def takes(objects: list[Object]) -> None:
-    """Every version that has the fields; AppArmor's is from 1.30."""
-    first = 1 if "appArmorProfile" in str(objects) else 0
-    for version in VERSIONS[first:]:
-        validate(objects, version)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +70,7 @@ def test_kubernetes_takes_an_overlay(directory: pathlib.Path) -> None:
 
 
 def test_the_overlays_are_those_that_are_tested() -> None:
-    assert [path.name for path in OVERLAYS] == ["metrics", "prefix", "reclaim"]
+    assert [path.name for path in OVERLAYS] == ["dra", "metrics", "prefix", "reclaim"]
 
 
 def test_another_prefix_changes_nothing_but_the_configuration(base: dict[str, Object]) -> None:
@@ -115,6 +109,37 @@ def test_reclaim_adds_what_it_says_and_nothing_else(base: dict[str, Object]) -> 
     added = ["NET_ADMIN", "SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"]
     container["securityContext"]["capabilities"]["add"] = added
     assert made == expected
+
+
+def test_dra_adds_what_it_says_and_nothing_else(base: dict[str, Object]) -> None:
+    made = overlay("dra")
+    settings = config.loads(configuration(list(made.values())).encode(), "config.yaml")
+    assert [pool.frontend for pool in settings.pools] == [Frontend.DRA]
+    assert made.pop("ConfigMap")["metadata"]["name"] == "netdevice-plugin"
+    expected = copy.deepcopy({kind: one for kind, one in base.items() if kind != "ConfigMap"})
+    pod, with_token = (pod_spec(list(one.values())) for one in (expected, made))
+    container, reached = agent(expected), agent(made)
+    pod["automountServiceAccountToken"] = True
+    container["args"].append("--node-name=$(NODE_NAME)")
+    for ours, theirs, key in (
+        (container, reached, "env"),
+        (container, reached, "volumeMounts"),
+        (pod, with_token, "volumes"),
+    ):
+        by_name = {one["name"]: one for one in theirs[key]}
+        names = [one["name"] for one in ours[key]]
+        assert [by_name[name] for name in names] == ours[key]
+        ours[key] = theirs[key]
+    assert len(reached["env"]) == 3
+    assert len(with_token["volumes"]) == len(reached["volumeMounts"]) + 1  # the mover's
+    assert {kind: made[kind] for kind in expected} == expected
+    added = ["ClusterRole", "ClusterRoleBinding", "DeviceClass"]
+    policies = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+    assert sorted(made.keys() - expected.keys()) == [*added, *policies]
+
+
+def test_dra_names_the_node_by_an_argument_that_there_is() -> None:
+    check(agent(overlay("dra"))["args"])
 
 
 def test_components_can_be_had_together(tmp_path: pathlib.Path) -> None:

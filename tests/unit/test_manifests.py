@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 import netdevice_plugin
 from netdevice_plugin import config, pools
-from netdevice_plugin.model import Interface, Snapshot
+from netdevice_plugin.model import VIA_DRA, Interface, Snapshot
 from tests.manifests import (
     BASE,
     INSTALL,
@@ -22,11 +23,13 @@ from tests.manifests import (
     only,
     parse,
     pod_spec,
+    takes,
     validate,
 )
 from tests.unit.test_docs import PAGES, check
 
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = sorted((ROOT / "deploy" / "examples").rglob("*.yaml"))
 versions = pytest.mark.parametrize("version", VERSIONS)
 
 
@@ -69,10 +72,9 @@ def test_a_key_that_kubernetes_does_not_know_is_found(objects: list[Object]) -> 
         validate(objects, VERSIONS[-1])
 
 
-@versions
-def test_kubernetes_takes_the_examples(version: str) -> None:
-    for path in sorted((ROOT / "deploy" / "examples").glob("*.yaml")):
-        validate(parse(path.read_text()), version)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_kubernetes_takes_an_example(path: pathlib.Path) -> None:
+    takes(parse(path.read_text()))
 
 
 def documented() -> list[Any]:
@@ -85,15 +87,14 @@ def documented() -> list[Any]:
     return found
 
 
-@versions
 @pytest.mark.parametrize("objects", documented())
-def test_kubernetes_takes_what_is_documented(objects: list[Object], version: str) -> None:
-    validate(objects, version)
+def test_kubernetes_takes_what_is_documented(objects: list[Object]) -> None:
+    takes(objects)
 
 
 def test_pods_are_documented() -> None:
     kinds = {one["kind"] for parameters in documented() for one in parameters.values[0]}
-    assert "Pod" in kinds
+    assert {"Pod", "ResourceClaimTemplate"} <= kinds
 
 
 def test_install_yaml_is_made_of_the_base() -> None:
@@ -202,4 +203,7 @@ def test_a_link_is_offered_by_its_altname(objects: list[Object]) -> None:
 
 def test_overlays_have_their_configurations_right() -> None:
     found = sorted((ROOT / "deploy").rglob("config.yaml"))
-    assert [config.load(path).pools[0].kind for path in found] == ["example.com/netdevice"]
+    assert [config.load(path).pools[0].key for path in found] == [
+        f"networking.k8s.io/netdevice{VIA_DRA}",
+        "example.com/netdevice",
+    ]
