@@ -22,6 +22,7 @@ class Timing:
     longest_foreign: float = 60.0  # ... and later and later if they keep doing it
     writes: float = 2.0  # per second, of slices
     statuses: float = 5.0  # per second, of claims' status; each is a read and a write
+    settle: float = 0.1  # devices of one claim that come so soon after one another are one write
     burst: int = 32  # claims whose status is written at once after a quiet time
     watch: tuple[float, float] = (600.0, 1200.0)  # how long one watch lasts
     steady: float = 60.0  # after so long without trouble, the next one is the first
