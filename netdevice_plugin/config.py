@@ -93,7 +93,7 @@ def loads(data: bytes, source: str) -> Config:
     problems: list[Problem] = []
     config = None
     try:
-        config = _config(Section(parse(_decode(data), problems), "", problems))
+        config = _config(Section(parse(decode(data), problems), "", problems))
     except YamlError as error:
         problems.append(Problem(error.line, "", str(error)))
     if config is None or problems:
@@ -139,7 +139,8 @@ def dump(config: Config, form: str = "yaml") -> str:
     return syntax.dump(value, "yaml").decode()
 
 
-def _decode(data: bytes) -> str:
+def decode(data: bytes) -> str:
+    """Take a file for UTF-8 text; raises YamlError, for one that is too large as well."""
     if len(data) > MAX_SIZE:
         raise YamlError(1, f"larger than {MAX_SIZE} bytes")
     try:

@@ -35,9 +35,26 @@ def parse(text: str, problems: list[Problem]) -> Node:
     aliases, tags, several documents, keys that are not text, more than
     `MAX_DEPTH` levels.
     """
+    documents = _documents(text, problems)
+    _, node = next(documents, (1, Node(None, 1)))
+    if second := next(documents, None):
+        raise YamlError(second[0], "a second document begins here; only one is read")
+    return node
+
+
+def parse_all(text: str, problems: list[Problem]) -> list[Node]:
+    """Build the tree of each document in `text`, as `parse` does of one."""
+    return [node for _, node in _documents(text, problems)]
+
+
+def _documents(text: str, problems: list[Problem]) -> Iterator[tuple[int, Node]]:
+    """Build one tree after the other, each with the line that its document begins in."""
     events = yaml.parse(text, Loader=_LOADER)
     try:
-        return _document(events, problems)
+        next(events)  # the start of the stream
+        while not isinstance(start := next(events), yaml.StreamEndEvent):
+            yield _line(start), _node(next(events), events, "", problems)
+            next(events)  # the end of the document
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "cannot be read"
@@ -45,18 +62,6 @@ def parse(text: str, problems: list[Problem]) -> Node:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if error.position > 0 else 1
         raise YamlError(line, f"not valid YAML: {error.reason}") from error
-
-
-def _document(stream: Iterator[yaml.Event], problems: list[Problem]) -> Node:
-    next(stream)  # the start of the stream
-    if isinstance(next(stream), yaml.StreamEndEvent):
-        return Node(None, 1)
-    node = _node(next(stream), stream, "", problems)
-    next(stream)  # the end of the document
-    event = next(stream)
-    if not isinstance(event, yaml.StreamEndEvent):
-        raise YamlError(_line(event), "a second document begins here; only one is read")
-    return node
 
 
 def _node(
