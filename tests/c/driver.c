@@ -88,7 +88,26 @@ static void say_route(const struct route_arg *route)
     say_ip("route.source", &route->source);
     say_number("route.metric", route->metric);
     say_number("route.table", route->table);
+    say_number("route.scope", route->scope);
     say_number("route.onlink", route->onlink);
+}
+
+static void say_rule(const struct rule_arg *rule)
+{
+    say_ip("rule.from", &rule->from);
+    say_ip("rule.to", &rule->to);
+    say_number("rule.mark", rule->mark);
+    say_number("rule.mask", rule->mask);
+    say_number("rule.iif", rule->iif);
+    say_number("rule.oif", rule->oif);
+    say_number("rule.table", rule->table);
+    say_number("rule.priority", rule->priority);
+}
+
+static void say_neighbour(const struct neighbour_arg *neighbour)
+{
+    say_ip("neighbour.ip", &neighbour->ip);
+    say_mac("neighbour.mac", &neighbour->mac);
 }
 
 static void say_options(const struct options *options)
@@ -113,6 +132,16 @@ static void say_options(const struct options *options)
         say_ip("address", &options->addresses[i]);
     for (size_t i = 0; i < options->route_count; i++)
         say_route(&options->routes[i]);
+    say_number("gateway", options->gateway);
+    for (size_t i = 0; i < options->rule_count; i++)
+        say_rule(&options->rules[i]);
+    for (size_t i = 0; i < options->neighbour_count; i++)
+        say_neighbour(&options->neighbours[i]);
+    say_text("vrf.name", options->vrf.name);
+    say_number("vrf.table", options->vrf.table);
+    say_number("vlan.id", options->vlan.id);
+    say_text("vlan.name", options->vlan.name);
+    say_number("vlan.protocol", options->vlan.protocol);
 }
 
 /* Arguments are separated by NUL; the program's name is put before them. */

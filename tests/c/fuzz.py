@@ -21,7 +21,7 @@ from tests.c.build import HERE, ROOT, SANITIZERS, compile_c, mover_sources
 
 TARGETS = {
     "state": ("ocistate.c", "text.c"),
-    "args": ("args.c", "text.c"),
+    "args": ("args.c", "phrases.c", "text.c"),
     "text": ("text.c",),
     "counters": ("counters.c", "files.c", "steps.c", "text.c"),
     "record": ("record.c", "list.c", "message.c", "netlink.c", "files.c", "steps.c", "text.c"),

@@ -1,6 +1,6 @@
 /* The command line: one table of options, one function for each kind of value. */
 
-#include "args.h"
+#include "parser.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -12,7 +12,6 @@
 #define WAIT_MAX 60000
 #define MTU_MIN 68    /* RFC 791: the least that IPv4 works with */
 #define MTU_MAX 65535 /* the kernel's ETH_MAX_MTU */
-#define TABLE_MAIN 254
 
 const char options_help[] =
     "Usage:\n"
@@ -42,7 +41,15 @@ const char options_help[] =
     "  --no-addresses     no address and no inherited route\n"
     "  --route ROUTE      a route instead of the inherited ones; may be repeated:\n"
     "                     'DEST [via GATEWAY] [src ADDRESS] [metric N] [table N]\n"
-    "                     [onlink]'\n"
+    "                     [scope global|link|host] [onlink]'\n"
+    "  --gateway          its default routes replace the pod's, while it is there\n"
+    "  --rule RULE        a policy rule; may be repeated: '[from CIDR] [to CIDR]\n"
+    "                     [fwmark N[/MASK]] [iif self] [oif self] table N\n"
+    "                     [priority N]'\n"
+    "  --neighbour ENTRY  'IP lladdr MAC' or 'proxy IP'; may be repeated\n"
+    "  --vrf VRF          'NAME table N': the VRF that it is a port of\n"
+    "  --vlan VLAN        'ID [name NAME] [protocol 802.1q|802.1ad]': a VLAN on it,\n"
+    "                     which gets all that is asked for, the link nothing\n"
     "  --keep-down        leave it down if it was down on the host\n"
     "  --wait MS          how long to wait for a live holder to end (default 2000)\n"
     "\n"
@@ -53,13 +60,6 @@ const char options_help[] =
     "Exit codes: 0 done; 1 failed, everything undone; 2 wrong arguments or OCI\n"
     "state; 3 the device is held by another live container; 4 the link is lost.\n";
 
-struct parser {
-    struct options *out;
-    struct text error;
-    const struct rule *rule; /* the option at hand */
-    uint32_t seen;           /* a bit for each rule */
-};
-
 struct rule {
     const char *name;
     unsigned int commands; /* a bit for each command that has it */
@@ -68,8 +68,7 @@ struct rule {
     bool repeats;
 };
 
-/* "--mtu: " and why. */
-static int fail(struct parser *parser, const char *why)
+int parser_fail(struct parser *parser, const char *why)
 {
     text_put(&parser->error, "--");
     text_put(&parser->error, parser->rule->name);
@@ -78,10 +77,9 @@ static int fail(struct parser *parser, const char *why)
     return -EINVAL;
 }
 
-/* "--mtu: '12' " and why. */
-static int refuse(struct parser *parser, struct span value, const char *why)
+int parser_refuse(struct parser *parser, struct span value, const char *why)
 {
-    fail(parser, "");
+    parser_fail(parser, "");
     text_put_quoted(&parser->error, value);
     text_put_char(&parser->error, ' ');
     text_put(&parser->error, why);
@@ -97,8 +95,8 @@ static int refuse_word(struct text *error, struct span word, const char *why)
     return -EINVAL;
 }
 
-static int take_number(struct parser *parser, struct span value, uint32_t least, uint32_t most,
-                       uint32_t *out)
+int parser_number(struct parser *parser, struct span value, uint32_t least, uint32_t most,
+                  uint32_t *out)
 {
     uint64_t number = 0;
 
@@ -106,7 +104,7 @@ static int take_number(struct parser *parser, struct span value, uint32_t least,
         *out = (uint32_t)number;
         return 0;
     }
-    refuse(parser, value, "is not a number from ");
+    parser_refuse(parser, value, "is not a number from ");
     text_put_unsigned(&parser->error, least);
     text_put(&parser->error, " to ");
     text_put_unsigned(&parser->error, most);
@@ -116,8 +114,8 @@ static int take_number(struct parser *parser, struct span value, uint32_t least,
 static int take_device(struct parser *parser, const char *value)
 {
     if (!is_device_name(span_of(value)))
-        return refuse(parser, span_of(value),
-                      "is not a device name (a DNS label: a-z, 0-9, '-', at most 63)");
+        return parser_refuse(parser, span_of(value),
+                             "is not a device name (a DNS label: a-z, 0-9, '-', at most 63)");
     parser->out->device = value;
     return 0;
 }
@@ -129,17 +127,19 @@ static int take_run_dir(struct parser *parser, const char *value)
     while (path.length > 1 && path.data[path.length - 1] == '/')
         path.length--;
     if (value[0] != '/' || path.length == 1)
-        return refuse(parser, span_of(value), "is not the absolute path of a directory below /");
+        return parser_refuse(parser, span_of(value),
+                             "is not the absolute path of a directory below /");
     if (span_copy(path, parser->out->run_dir, sizeof parser->out->run_dir) < 0)
-        return fail(parser, "longer than 1024 bytes");
+        return parser_fail(parser, "longer than 1024 bytes");
     return 0;
 }
 
 static int take_link_name(struct parser *parser, const char *value, const char **out)
 {
     if (!is_link_name(span_of(value)))
-        return refuse(parser, span_of(value),
-                      "is not a link's name (1 to 15 bytes, no white space, '/', ':' or '%')");
+        return parser_refuse(
+            parser, span_of(value),
+            "is not a link's name (1 to 15 bytes, no white space, '/', ':' or '%')");
     *out = value;
     return 0;
 }
@@ -152,20 +152,21 @@ static int take_link(struct parser *parser, const char *value)
 static int take_as(struct parser *parser, const char *value)
 {
     if (strcmp(value, "all") == 0 || strcmp(value, "default") == 0)
-        return refuse(parser, span_of(value), "cannot name a link: the kernel's settings have it");
+        return parser_refuse(parser, span_of(value),
+                             "cannot name a link: the kernel's settings have it");
     return take_link_name(parser, value, &parser->out->as);
 }
 
 static int take_link_ifindex(struct parser *parser, const char *value)
 {
-    return take_number(parser, span_of(value), 1, INT_MAX, &parser->out->link_ifindex);
+    return parser_number(parser, span_of(value), 1, INT_MAX, &parser->out->link_ifindex);
 }
 
 static int take_any_mac(struct parser *parser, const char *value, struct mac *out)
 {
     if (parse_mac(span_of(value), out) < 0)
-        return refuse(parser, span_of(value),
-                      "is not a MAC address (as 02:00:00:00:00:01, at most 32 bytes)");
+        return parser_refuse(parser, span_of(value),
+                             "is not a MAC address (as 02:00:00:00:00:01, at most 32 bytes)");
     return 0;
 }
 
@@ -183,14 +184,15 @@ static int take_mac(struct parser *parser, const char *value)
     if (rc < 0 || mac->length != sizeof zeros)
         return rc;
     if (mac->bytes[0] & 1 || memcmp(mac->bytes, zeros, sizeof zeros) == 0)
-        return refuse(parser, span_of(value), "is not the address of one host (multicast or zero)");
+        return parser_refuse(parser, span_of(value),
+                             "is not the address of one host (multicast or zero)");
     return 0;
 }
 
 static int take_link_pci(struct parser *parser, const char *value)
 {
     if (parse_pci(span_of(value), parser->out->link_pci) < 0)
-        return refuse(parser, span_of(value), "is not a PCI address (as 0000:03:00.1)");
+        return parser_refuse(parser, span_of(value), "is not a PCI address (as 0000:03:00.1)");
     return 0;
 }
 
@@ -202,29 +204,29 @@ static int take_link_kind(struct parser *parser, const char *value)
     for (size_t i = 0; i < length; i++)
         good = good && value[i] > ' ' && value[i] < 0x7f;
     if (!good)
-        return refuse(parser, span_of(value), "is not a kind of link (as veth or macvlan)");
+        return parser_refuse(parser, span_of(value), "is not a kind of link (as veth or macvlan)");
     parser->out->link_kind = value;
     return 0;
 }
 
 static int take_mtu(struct parser *parser, const char *value)
 {
-    return take_number(parser, span_of(value), MTU_MIN, MTU_MAX, &parser->out->mtu);
+    return parser_number(parser, span_of(value), MTU_MIN, MTU_MAX, &parser->out->mtu);
 }
 
 static int take_wait(struct parser *parser, const char *value)
 {
-    return take_number(parser, span_of(value), 0, WAIT_MAX, &parser->out->wait_ms);
+    return parser_number(parser, span_of(value), 0, WAIT_MAX, &parser->out->wait_ms);
 }
 
-static bool is_unspecified(const struct ip *ip)
+bool ip_is_unspecified(const struct ip *ip)
 {
     static const uint8_t zeros[16];
 
     return memcmp(ip->bytes, zeros, sizeof zeros) == 0;
 }
 
-static bool is_multicast(const struct ip *ip)
+bool ip_is_multicast(const struct ip *ip)
 {
     return ip->family == AF_INET ? ip->bytes[0] >> 4 == 0xe : ip->bytes[0] == 0xff;
 }
@@ -234,120 +236,15 @@ static int take_address(struct parser *parser, const char *value)
     struct options *out = parser->out;
 
     if (out->address_count == OPTIONS_ADDRESSES)
-        return fail(parser, "more than 64");
+        return parser_fail(parser, "more than 64");
     struct ip *ip = &out->addresses[out->address_count];
     if (parse_cidr(span_of(value), ip) < 0)
-        return refuse(parser, span_of(value),
-                      "is not an address with its prefix length (as 192.0.2.1/24)");
-    if (is_unspecified(ip) || is_multicast(ip))
-        return refuse(parser, span_of(value), "is not an address that a link can have");
+        return parser_refuse(parser, span_of(value),
+                             "is not an address with its prefix length (as 192.0.2.1/24)");
+    if (ip_is_unspecified(ip) || ip_is_multicast(ip))
+        return parser_refuse(parser, span_of(value), "is not an address that a link can have");
     out->address_count++;
     return 0;
-}
-
-/* ---- routes ---- */
-
-static struct span next_word(struct span *rest)
-{
-    struct span word = {rest->data, 0};
-
-    while (rest->length > 0 && word.length == 0)
-        word = span_cut(rest, ' ', NULL);
-    return word;
-}
-
-static int take_hop(struct parser *parser, struct span word, struct ip *out)
-{
-    if (parse_ip(word, out) < 0)
-        return refuse(parser, word, "is not an IP address");
-    if (is_unspecified(out) || is_multicast(out))
-        return refuse(parser, word, "is not the address of one host");
-    return 0;
-}
-
-/* A keyword of a route, with what follows it. */
-static int take_keyword(struct parser *parser, struct route_arg *route, struct span word,
-                        struct span *rest, uint32_t *seen)
-{
-    static const char *const keywords[] = {"onlink", "via", "src", "metric", "table"};
-    const size_t count = sizeof keywords / sizeof keywords[0];
-    size_t i = 0;
-
-    while (i < count && !span_is(word, keywords[i]))
-        i++;
-    if (i == count)
-        return refuse(parser, word, "is none of via, src, metric, table, onlink");
-    if (*seen & 1U << i)
-        return refuse(parser, word, "is there twice");
-    *seen |= 1U << i;
-    if (i == 0) {
-        route->onlink = true;
-        return 0;
-    }
-    struct span value = next_word(rest);
-    if (value.length == 0)
-        return refuse(parser, word, "has nothing behind it");
-    switch (i) {
-    case 1:
-        return take_hop(parser, value, &route->gateway);
-    case 2:
-        return take_hop(parser, value, &route->source);
-    case 3:
-        return take_number(parser, value, 0, UINT32_MAX, &route->metric);
-    default:
-        return take_number(parser, value, 1, UINT32_MAX, &route->table);
-    }
-}
-
-static int take_destination(struct parser *parser, struct span word, struct ip *out)
-{
-    if (span_is(word, "default"))
-        return 0; /* its family is not known yet */
-    if (parse_cidr(word, out) < 0 && parse_ip(word, out) < 0)
-        return refuse(parser, word, "is no destination (as 198.51.100.0/24, or default)");
-    if (ip_has_host_bits(out))
-        return refuse(parser, word, "is no network: it has bits beyond its prefix length");
-    return 0;
-}
-
-/* What only the whole route can tell: the family of `default`, and what goes together. */
-static int finish_route(struct parser *parser, struct route_arg *route)
-{
-    const struct ip *hops[] = {&route->gateway, &route->source};
-
-    for (size_t i = 0; i < 2 && route->destination.family == 0; i++)
-        route->destination.family = hops[i]->family;
-    if (route->destination.family == 0)
-        route->destination.family = AF_INET;
-    for (size_t i = 0; i < 2; i++)
-        if (hops[i]->family != 0 && hops[i]->family != route->destination.family)
-            return refuse(parser, span_of(route->text), "mixes IPv4 and IPv6");
-    if (route->onlink && route->gateway.family == 0)
-        return refuse(parser, span_of(route->text), "says onlink without a gateway");
-    return 0;
-}
-
-static int take_route(struct parser *parser, const char *value)
-{
-    struct options *out = parser->out;
-    struct span rest = span_of(value);
-    uint32_t seen = 0;
-
-    if (out->route_count == OPTIONS_ROUTES)
-        return fail(parser, "more than 64");
-    struct route_arg *route = &out->routes[out->route_count];
-    *route = (struct route_arg){.text = value, .table = TABLE_MAIN};
-    int rc = take_destination(parser, next_word(&rest), &route->destination);
-    struct span word = next_word(&rest);
-    while (rc == 0 && word.length > 0) {
-        rc = take_keyword(parser, route, word, &rest, &seen);
-        word = next_word(&rest);
-    }
-    if (rc == 0)
-        rc = finish_route(parser, route);
-    if (rc == 0)
-        out->route_count++;
-    return rc;
 }
 
 /* ---- flags ---- */
@@ -363,6 +260,13 @@ static int take_keep_down(struct parser *parser, const char *value)
 {
     (void)value;
     parser->out->keep_down = true;
+    return 0;
+}
+
+static int take_gateway(struct parser *parser, const char *value)
+{
+    (void)value;
+    parser->out->gateway = true;
     return 0;
 }
 
@@ -400,6 +304,11 @@ static const struct rule rules[] = {
     {"address", ATTACH, take_address, false, true},
     {"no-addresses", ATTACH, take_no_addresses, true, false},
     {"route", ATTACH, take_route, false, true},
+    {"gateway", ATTACH, take_gateway, true, false},
+    {"rule", ATTACH, take_rule, false, true},
+    {"neighbour", ATTACH, take_neighbour, false, true},
+    {"vrf", ATTACH, take_vrf, false, false},
+    {"vlan", ATTACH, take_vlan, false, false},
     {"keep-down", ATTACH, take_keep_down, true, false},
     {"wait", ATTACH, take_wait, false, false},
     {"force", RECLAIM, take_force, true, false},
@@ -433,12 +342,12 @@ static int find_rule(struct parser *parser, struct span name, const char *word)
             continue;
         parser->rule = &rules[i];
         if (!(rules[i].commands & 1U << parser->out->command)) {
-            fail(parser, "not an option of ");
+            parser_fail(parser, "not an option of ");
             text_put(&parser->error, commands[parser->out->command]);
             return -EINVAL;
         }
         if (parser->seen & 1U << i && !rules[i].repeats)
-            return fail(parser, "given twice");
+            return parser_fail(parser, "given twice");
         parser->seen |= 1U << i;
         return 0;
     }
@@ -459,11 +368,11 @@ static int take_option(struct parser *parser, int argc, char **argv, int *at)
     if (rc < 0)
         return rc;
     if (parser->rule->flag)
-        return joined ? fail(parser, "takes no value") : parser->rule->take(parser, NULL);
+        return joined ? parser_fail(parser, "takes no value") : parser->rule->take(parser, NULL);
     if (joined)
         return parser->rule->take(parser, rest.data);
     if (*at >= argc)
-        return fail(parser, "has no value");
+        return parser_fail(parser, "has no value");
     return parser->rule->take(parser, argv[(*at)++]);
 }
 
@@ -486,7 +395,7 @@ static int check_together(struct parser *parser)
     }
     if (out->as[0] == '\0')
         out->as = out->link;
-    return 0;
+    return phrases_finish(parser);
 }
 
 static int parse_all(struct parser *parser, int argc, char **argv)

@@ -14,6 +14,10 @@
 
 #define OPTIONS_ADDRESSES 64
 #define OPTIONS_ROUTES 64
+#define OPTIONS_RULES 64
+#define OPTIONS_NEIGHBOURS 64
+#define LINK_NAME_SIZE 16       /* IFNAMSIZ */
+#define SCOPE_BY_KERNEL 255     /* RT_SCOPE_NOWHERE: none was given */
 #define RUN_DIR_MAX 1024 /* bytes, so that every path below it is short of PATH_MAX */
 
 enum command {
@@ -31,8 +35,34 @@ struct route_arg {
     struct ip gateway;
     struct ip source;
     uint32_t metric; /* 0: the kernel's choice */
-    uint32_t table;  /* 254, main, unless given */
+    uint32_t table;  /* unless given 254, main, or the VRF's */
+    uint8_t scope;   /* RT_SCOPE_*, or SCOPE_BY_KERNEL */
     bool onlink;
+};
+
+/* Without `from` and `to` it is for both families. */
+struct rule_arg {
+    struct ip from, to;
+    uint32_t mark, mask; /* mask 0: none was given */
+    uint32_t table;
+    uint32_t priority; /* 0: the kernel's choice */
+    bool iif, oif;     /* of the link that is lent, or its VLAN */
+};
+
+struct neighbour_arg {
+    struct ip ip;
+    struct mac mac; /* none: a proxy entry */
+};
+
+struct vrf_arg {
+    char name[LINK_NAME_SIZE];
+    uint32_t table; /* 0: no VRF */
+};
+
+struct vlan_arg {
+    uint32_t id; /* 0: no VLAN */
+    uint16_t protocol;
+    char name[LINK_NAME_SIZE];
 };
 
 struct options {
@@ -55,6 +85,13 @@ struct options {
     struct ip addresses[OPTIONS_ADDRESSES];
     size_t route_count;
     struct route_arg routes[OPTIONS_ROUTES];
+    bool gateway;
+    size_t rule_count;
+    struct rule_arg rules[OPTIONS_RULES];
+    size_t neighbour_count;
+    struct neighbour_arg neighbours[OPTIONS_NEIGHBOURS];
+    struct vrf_arg vrf;
+    struct vlan_arg vlan;
     uint32_t wait_ms;
 
     bool force;

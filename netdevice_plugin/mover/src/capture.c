@@ -15,8 +15,10 @@
 
 struct capture {
     enum thing thing;
-    int ifindex;
+    int ifindex; /* 0: routes through any, of those that are `wanted` */
     struct list *out;
+    route_wanted wanted;
+    const void *arg;
 };
 
 static bool uses(struct item message, int ifindex)
@@ -60,7 +62,8 @@ static bool belongs(const struct capture *capture, struct item message)
                  (address_flags(message) & IFA_F_TEMPORARY));
     case ROUTE:
         return (header.route.rtm_flags & RTM_F_CLONED) == 0 && !is_made_by_kernel(message) &&
-               uses(message, capture->ifindex);
+               (capture->ifindex != 0 ? uses(message, capture->ifindex)
+                                      : capture->wanted(message, capture->arg));
     case NEXTHOP:
         return (int)attr_u32(find_attr(NEXTHOP, message, NHA_OIF), 0) == capture->ifindex;
     default:
@@ -159,7 +162,7 @@ static int split_hops(const struct capture *capture, struct item message, const 
     int rc = 0;
 
     for (; rc == 0 && hop != NULL; hop = hop_next(hop, &left)) {
-        if (hop->rtnh_ifindex != capture->ifindex)
+        if (capture->ifindex != 0 && hop->rtnh_ifindex != capture->ifindex)
             continue;
         union header header = header_of(ROUTE, message);
         header.route.rtm_flags = hop->rtnh_flags & HOP_FLAGS;
@@ -215,7 +218,7 @@ static int dump(struct nl *nl, const struct capture *capture, uint8_t family, ui
         capture->out->used = used;
         capture->out->count = count;
         nl_start(&request, sort->get, 0, &header, sort->header);
-        if (sort->oif != 0)
+        if (sort->oif != 0 && capture->ifindex != 0)
             nl_put_u32(&request, sort->oif, (uint32_t)capture->ifindex);
         else if (capture->thing == NEIGHBOUR && flags == 0)
             nl_put_u32(&request, NDA_IFINDEX, (uint32_t)capture->ifindex);
@@ -251,7 +254,7 @@ static int reverse(struct list *list, size_t from)
 
 int messages_capture(struct nl *nl, enum thing thing, int ifindex, struct list *out)
 {
-    const struct capture capture = {thing, ifindex, out};
+    const struct capture capture = {thing, ifindex, out, NULL, NULL};
 
     list_clear(out);
     if (thing == NEXTHOP)
@@ -268,6 +271,14 @@ int messages_capture(struct nl *nl, enum thing thing, int ifindex, struct list *
     if (rc == -EAFNOSUPPORT || rc == -EOPNOTSUPP)
         rc = 0;
     return rc == 0 && thing == ADDRESS ? reverse(out, v4) : rc;
+}
+
+int routes_select(struct nl *nl, uint8_t family, route_wanted wanted, const void *arg,
+                  struct list *out)
+{
+    const struct capture capture = {ROUTE, 0, out, wanted, arg};
+
+    return dump(nl, &capture, family, 0);
 }
 
 struct groups {

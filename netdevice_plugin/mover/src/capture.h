@@ -9,4 +9,9 @@ int messages_capture(struct nl *nl, enum thing thing, int ifindex, struct list *
 /* The nexthop groups that hold one of the nexthops in `list` go behind them. */
 int messages_capture_groups(struct nl *nl, struct list *list);
 
+/* Dumps the routes of a family that `wanted` is true of, through whatever link, behind `out`. */
+typedef bool (*route_wanted)(struct item route, const void *arg);
+int routes_select(struct nl *nl, uint8_t family, route_wanted wanted, const void *arg,
+                  struct list *out);
+
 #endif

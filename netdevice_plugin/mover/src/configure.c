@@ -6,26 +6,24 @@
 #include <linux/rtnetlink.h>
 #include <string.h>
 
-#include "lend.h"
-#include "link.h"
-#include "message.h"
 #include "netns.h"
+#include "pod.h"
 #include "sysctl.h"
 
-static int set_up_link(struct mover *mover, struct pod *pod, int ifindex)
+static int set_up_link(struct mover *mover, struct pod *pod, int ifindex, uint32_t mtu,
+                       const struct mac *mac)
 {
     static struct request request;
-    const struct options *options = mover->options;
-    bool up = !options->keep_down || mover->record.link.flags & IFF_UP;
+    bool up = !mover->options->keep_down || mover->record.link.flags & IFF_UP;
     struct ifinfomsg info = {.ifi_index = ifindex};
     int rc = 0;
 
     nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
-    if (options->mtu != 0)
-        nl_put_u32(&request, IFLA_MTU, options->mtu);
-    if (options->mac.length != 0)
-        nl_put(&request, IFLA_ADDRESS, options->mac.bytes, options->mac.length);
-    if (options->mtu != 0 || options->mac.length != 0)
+    if (mtu != 0)
+        nl_put_u32(&request, IFLA_MTU, mtu);
+    if (mac->length != 0)
+        nl_put(&request, IFLA_ADDRESS, mac->bytes, mac->length);
+    if (mtu != 0 || mac->length != 0)
         rc = nl_call(&pod->nl, &request);
     if (rc < 0)
         return fail_netlink(mover, rc, "set MTU and MAC in the pod", &pod->nl);
@@ -34,23 +32,27 @@ static int set_up_link(struct mover *mover, struct pod *pod, int ifindex)
     return rc < 0 ? fail_netlink(mover, rc, "set the link up in the pod", &pod->nl) : 0;
 }
 
-static int fail_message(struct mover *mover, struct pod *pod, int rc, const char *verb,
-                        enum thing thing, struct item message)
+int fail_message(struct mover *mover, const struct nl *nl, int rc, const char *verb,
+                 enum thing thing, struct item message)
 {
+    static const char names[][10] = {
+        [ADDRESS] = "address", [ROUTE] = "route", [NEIGHBOUR] = "neighbour", [RULE] = "rule"};
     char step_text[200];
     struct text text;
 
+    if (mover->error.length > 0)
+        return rc;
     /* Counted without what it names, of which there is no end. */
     text_init(&text, mover->step, sizeof mover->step);
     text_put(&text, verb);
-    text_put(&text, thing == ADDRESS ? "address" : "route");
+    text_put(&text, names[thing]);
     text_init(&text, step_text, sizeof step_text);
     text_put(&text, verb);
     message_describe(thing, message, &text);
-    return fail_netlink(mover, rc, step_text, &pod->nl);
+    return fail_netlink(mover, rc, step_text, nl);
 }
 
-static struct item item_of(const struct request *request)
+struct item item_of(const struct request *request)
 {
     return (struct item){request->body, request->head.nlmsg_len - sizeof request->head};
 }
@@ -105,7 +107,7 @@ static int add_address(struct mover *mover, struct pod *pod, struct item address
 
     if (rc == 0)
         return 0;
-    return fail_message(mover, pod, rc, "add in the pod the ", ADDRESS, address);
+    return fail_message(mover, &pod->nl, rc, "add in the pod the ", ADDRESS, address);
 }
 
 static int enable_ipv6(void *name)
@@ -154,13 +156,15 @@ static struct item route_of(const struct route_arg *arg, int ifindex)
 {
     static struct request request;
     const struct ip *to = &arg->destination;
+    bool direct = to->family == AF_INET && arg->gateway.family == 0;
     const struct rtmsg header = {
         .rtm_family = to->family,
         .rtm_dst_len = to->prefix,
         .rtm_table = arg->table < 256 ? (uint8_t)arg->table : RT_TABLE_UNSPEC,
         .rtm_protocol = RTPROT_STATIC,
-        .rtm_scope =
-            to->family == AF_INET && arg->gateway.family == 0 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+        .rtm_scope = arg->scope != SCOPE_BY_KERNEL ? arg->scope
+                     : direct                      ? RT_SCOPE_LINK
+                                                   : RT_SCOPE_UNIVERSE,
         .rtm_type = RTN_UNICAST,
         .rtm_flags = arg->onlink ? RTNH_F_ONLINK : 0,
     };
@@ -188,9 +192,21 @@ static int add_routes(struct mover *mover, struct pod *pod, int ifindex)
         struct item route = route_of(&options->routes[i], ifindex);
         int rc = message_send(&pod->nl, ROUTE, ADD, route, ifindex, ifindex, 0);
         if (rc < 0)
-            return fail_message(mover, pod, rc, "add in the pod the ", ROUTE, route);
+            return fail_message(mover, &pod->nl, rc, "add in the pod the ", ROUTE, route);
     }
     return 0;
+}
+
+/* Of two tables in a message the last one counts. */
+static struct item into_table(struct item route, uint32_t table)
+{
+    static struct request copy;
+
+    if (table == 0 || route.size > sizeof copy.body / 2)
+        return route;
+    nl_start(&copy, RTM_NEWROUTE, 0, route.data, route.size);
+    nl_put_u32(&copy, RTA_TABLE, table);
+    return item_of(&copy);
 }
 
 /*
@@ -205,28 +221,67 @@ static void inherit_routes(struct mover *mover, struct pod *pod, int ifindex)
         added = 0;
         LIST_EACH(route, &mover->record.routes) {
             if (route_is_for_pod(route))
-                added += message_send(&pod->nl, ROUTE, ADD, route, mover->record.link.ifindex,
-                                      ifindex, 0) == 0;
+                added +=
+                    message_send(&pod->nl, ROUTE, ADD, into_table(route, mover->options->vrf.table),
+                                 mover->record.link.ifindex, ifindex, 0) == 0;
         }
     }
+}
+
+/* The link gets only what the VLAN on it needs. */
+static int make_vlan(struct mover *mover, struct pod *pod, const struct link *link,
+                     struct link *vlan)
+{
+    const struct options *options = mover->options;
+    uint32_t mtu = options->mtu > link->mtu ? options->mtu : 0;
+    int rc = set_up_link(mover, pod, link->ifindex, mtu, &options->mac);
+
+    return rc < 0 ? rc : vlan_add(mover, pod, link->ifindex, vlan);
+}
+
+static int add_all_routes(struct mover *mover, struct pod *pod, int ifindex)
+{
+    const struct options *options = mover->options;
+    int rc = add_routes(mover, pod, ifindex);
+
+    if (rc == 0 && options->route_count == 0 && !options->no_addresses)
+        inherit_routes(mover, pod, ifindex);
+    return rc == 0 ? gateway_take(mover, pod) : rc;
+}
+
+/* `link` is the VLAN where there is one. */
+static int configure_link(struct mover *mover, struct pod *pod, struct link *link)
+{
+    static const struct mac none;
+    const struct options *options = mover->options;
+    int rc = 0;
+
+    if (options->vrf.table != 0)
+        rc = vrf_join(mover, pod, link->ifindex);
+    if (rc == 0 && !options->no_addresses)
+        rc = add_addresses(mover, pod, link);
+    if (rc == 0)
+        rc = set_up_link(mover, pod, link->ifindex, options->mtu,
+                         options->vlan.id != 0 ? &none : &options->mac);
+    if (rc == 0)
+        rc = neighbours_add(mover, pod, link);
+    if (rc == 0)
+        rc = add_all_routes(mover, pod, link->ifindex);
+    return rc == 0 ? rules_add(mover, pod) : rc;
 }
 
 int configure(struct mover *mover, struct pod *pod)
 {
     const struct options *options = mover->options;
-    static struct link link;
+    static struct link link, vlan;
 
     int rc = link_get(&pod->nl, 0, options->as, &link);
     if (rc < 0)
         return fail_netlink(mover, rc, "find the link in the pod", &pod->nl);
-    if (!options->no_addresses)
-        rc = add_addresses(mover, pod, &link);
+    if (options->vlan.id != 0)
+        rc = make_vlan(mover, pod, &link, &vlan);
     if (rc == 0)
-        rc = set_up_link(mover, pod, link.ifindex);
-    if (rc == 0)
-        rc = add_routes(mover, pod, link.ifindex);
-    if (rc == 0 && options->route_count == 0 && !options->no_addresses)
-        inherit_routes(mover, pod, link.ifindex);
+        rc = configure_link(mover, pod, options->vlan.id != 0 ? &vlan : &link);
     if (rc < 0)
         return rc;
     mover->record.pod_ifindex = link.ifindex;

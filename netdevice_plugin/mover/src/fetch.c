@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "netns.h"
+#include "pod.h"
 
 #define SPARE_NAMES 100
 
@@ -334,6 +335,8 @@ int fetch(struct mover *mover, struct link *out)
     int rc = netns_open_socket(netns, mover->own, &pod);
     if (rc == 0) {
         rc = find_in_pod(&mover->record, &pod, &in_pod);
+        if (rc == 0 || rc == -ENODEV)
+            pod_undo(mover, &pod, rc == 0 ? in_pod.ifindex : 0);
         if (rc == 0)
             rc = move_home(mover, &pod, &in_pod, out);
         else if (rc == -ENODEV)

@@ -19,7 +19,7 @@
     (IFF_PROMISC | IFF_ALLMULTI | IFF_NOARP | IFF_DEBUG | IFF_NOTRAILERS | IFF_DYNAMIC | \
      IFF_MULTICAST | IFF_PORTSEL | IFF_AUTOMEDIA)
 
-static uint64_t elapsed_since(uint64_t recorded)
+uint64_t elapsed_since(uint64_t recorded)
 {
     struct timespec now;
 

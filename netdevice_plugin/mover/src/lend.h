@@ -1,6 +1,7 @@
 #ifndef NDM_LEND_H
 #define NDM_LEND_H
 
+#include "message.h"
 #include "mover.h"
 #include "netns.h"
 
@@ -20,7 +21,17 @@ int add_holder(struct mover *mover);
  */
 int prepare(struct mover *mover, struct pod *pod);
 
+/* Fails unless no link of the pod's has the name. */
+int check_name(struct mover *mover, struct pod *pod, const char *name);
+
 /* Gives the link in the pod what it had on the host, or what was asked for. */
 int configure(struct mover *mover, struct pod *pod);
+
+/* What a request that was built is about. */
+struct item item_of(const struct request *request);
+
+/* Fails with `verb`, which ends in a space, and what the message is about. */
+int fail_message(struct mover *mover, const struct nl *nl, int rc, const char *verb,
+                 enum thing thing, struct item message);
 
 #endif

@@ -59,9 +59,13 @@ static void read_families(const struct rtattr *spec, struct link *out)
 
 static void read_kind(const struct rtattr *info, struct link *out)
 {
-    if (info != NULL)
-        attr_text(attr_find(attr_data(info), attr_size(info), IFLA_INFO_KIND), out->kind,
-                  sizeof out->kind);
+    if (info == NULL)
+        return;
+    attr_text(attr_find(attr_data(info), attr_size(info), IFLA_INFO_KIND), out->kind,
+              sizeof out->kind);
+    const struct rtattr *data = attr_find(attr_data(info), attr_size(info), IFLA_INFO_DATA);
+    if (data != NULL && strcmp(out->kind, "vrf") == 0)
+        out->vrf_table = attr_u32(attr_find(attr_data(data), attr_size(data), IFLA_VRF_TABLE), 0);
 }
 
 static int read_link(const struct nlmsghdr *message, void *arg)

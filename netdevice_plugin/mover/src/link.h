@@ -25,6 +25,7 @@ struct link {
     uint32_t mtu;
     uint32_t txqlen;
     uint32_t group;
+    uint32_t vrf_table; /* of a VRF */
     char name[IFNAMSIZ];
     char kind[LINK_KIND_SIZE]; /* empty for hardware */
     char alias[LINK_ALIAS_SIZE];

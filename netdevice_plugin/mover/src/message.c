@@ -20,6 +20,7 @@ const struct sort sorts[] = {
     [NEXTHOP] = {RTM_GETNEXTHOP, RTM_NEWNEXTHOP, RTM_DELNEXTHOP, sizeof(struct nhmsg), NHA_OIF, 0},
     [NEIGHBOUR] = {RTM_GETNEIGH, RTM_NEWNEIGH, RTM_DELNEIGH, sizeof(struct ndmsg), 0,
                    NDA_CACHEINFO},
+    [RULE] = {RTM_GETRULE, RTM_NEWRULE, RTM_DELRULE, sizeof(struct fib_rule_hdr), 0, 0},
 };
 
 const struct rtattr *find_attr(enum thing thing, struct item message, unsigned type)
@@ -196,7 +197,7 @@ static int put_adjusted(struct request *request, enum thing thing, const struct 
 {
     unsigned type = attr_type(attr);
 
-    if (sorts[thing].oif != 0 && type == sorts[thing].oif)
+    if (sorts[thing].oif != 0 && type == sorts[thing].oif && (int)attr_u32(attr, 0) == from)
         nl_put_u32(request, type, (uint32_t)to);
     else if (thing == ROUTE && type == RTA_MULTIPATH)
         put_hops(request, attr, from, to);
@@ -228,6 +229,9 @@ static int build(struct request *request, enum thing thing, enum change change, 
     /* Routes alike but for the gateway stand side by side, with those of others too. */
     if (thing == ROUTE && change == ADD)
         flags = NLM_F_CREATE | NLM_F_APPEND;
+    /* So do rules: each device that asks for one takes its own away again. */
+    if (thing == RULE && change == ADD)
+        flags = NLM_F_CREATE;
     if (thing == ADDRESS)
         header.address.ifa_index = (uint32_t)to;
     else if (thing == NEIGHBOUR)
@@ -312,10 +316,30 @@ static void put_address(struct text *out, uint8_t family, const struct rtattr *a
     text_put_ip(out, &ip);
 }
 
+static void put_number(struct text *out, const char *word, uint32_t number)
+{
+    text_put(out, word);
+    text_put_unsigned(out, number);
+}
+
+uint32_t route_table(struct item message)
+{
+    return attr_u32(find_attr(ROUTE, message, RTA_TABLE),
+                    header_of(ROUTE, message).route.rtm_table);
+}
+
+uint32_t route_metric(struct item message)
+{
+    uint32_t metric = attr_u32(find_attr(ROUTE, message, RTA_PRIORITY), 0);
+    bool v6 = header_of(ROUTE, message).route.rtm_family == AF_INET6;
+
+    return metric == 0 && v6 ? 1024 : metric;
+}
+
 static void describe_route(struct item message, struct text *out)
 {
     struct rtmsg route = header_of(ROUTE, message).route;
-    uint32_t table = attr_u32(find_attr(ROUTE, message, RTA_TABLE), route.rtm_table);
+    uint32_t table = route_table(message);
     const struct rtattr *gateway = find_attr(ROUTE, message, RTA_GATEWAY);
 
     text_put(out, "route ");
@@ -323,16 +347,31 @@ static void describe_route(struct item message, struct text *out)
         text_put(out, "default");
     } else {
         put_address(out, route.rtm_family, find_attr(ROUTE, message, RTA_DST));
-        text_put_char(out, '/');
-        text_put_unsigned(out, route.rtm_dst_len);
+        put_number(out, "/", route.rtm_dst_len);
     }
     if (gateway != NULL)
         text_put(out, " via ");
     put_address(out, route.rtm_family, gateway);
-    if (table != RT_TABLE_MAIN) {
-        text_put(out, " table ");
-        text_put_unsigned(out, table);
+    if (table != RT_TABLE_MAIN)
+        put_number(out, " table ", table);
+}
+
+static void describe_rule(struct item message, struct text *out)
+{
+    struct fib_rule_hdr rule = header_of(RULE, message).rule;
+
+    text_put(out, "rule");
+    if (rule.src_len > 0) {
+        text_put(out, " from ");
+        put_address(out, rule.family, find_attr(RULE, message, FRA_SRC));
+        put_number(out, "/", rule.src_len);
     }
+    if (rule.dst_len > 0) {
+        text_put(out, " to ");
+        put_address(out, rule.family, find_attr(RULE, message, FRA_DST));
+        put_number(out, "/", rule.dst_len);
+    }
+    put_number(out, " table ", attr_u32(find_attr(RULE, message, FRA_TABLE), rule.table));
 }
 
 void message_describe(enum thing thing, struct item message, struct text *out)
@@ -346,11 +385,11 @@ void message_describe(enum thing thing, struct item message, struct text *out)
         text_put(out, "address ");
         put_address(out, header.address.ifa_family,
                     local != NULL ? local : find_attr(ADDRESS, message, IFA_ADDRESS));
-        text_put_char(out, '/');
-        text_put_unsigned(out, header.address.ifa_prefixlen);
+        put_number(out, "/", header.address.ifa_prefixlen);
     } else if (thing == NEXTHOP) {
-        text_put(out, "nexthop ");
-        text_put_unsigned(out, attr_u32(find_attr(NEXTHOP, message, NHA_ID), 0));
+        put_number(out, "nexthop ", attr_u32(find_attr(NEXTHOP, message, NHA_ID), 0));
+    } else if (thing == RULE) {
+        describe_rule(message, out);
     } else {
         text_put(out, "neighbour ");
         put_address(out, header.neighbour.ndm_family, find_attr(NEIGHBOUR, message, NDA_DST));
@@ -367,9 +406,8 @@ bool route_is_default(struct item message)
 bool route_is_for_pod(struct item message)
 {
     struct rtmsg route = header_of(ROUTE, message).route;
-    uint32_t table = attr_u32(find_attr(ROUTE, message, RTA_TABLE), route.rtm_table);
 
-    return table == RT_TABLE_MAIN && route.rtm_type == RTN_UNICAST &&
+    return route_table(message) == RT_TABLE_MAIN && route.rtm_type == RTN_UNICAST &&
            route.rtm_protocol != RTPROT_KERNEL && route.rtm_protocol != RTPROT_RA &&
            route.rtm_protocol != RTPROT_REDIRECT &&
            find_attr(ROUTE, message, RTA_MULTIPATH) == NULL;

@@ -13,7 +13,7 @@
  * messages, less what is state and not setting, so that whatever a later kernel
  * adds to an address or a route is brought home too.
  */
-enum thing { ADDRESS, ROUTE, NEXTHOP, NEIGHBOUR };
+enum thing { ADDRESS, ROUTE, NEXTHOP, NEIGHBOUR, RULE };
 
 /* Whether all messages of a list are long enough to be of that sort; a record may say anything. */
 bool messages_valid(enum thing thing, const struct list *list);
@@ -28,7 +28,7 @@ bool messages_equal(enum thing thing, struct item one, int one_index, struct ite
 enum change { ADD, REPLACE, REMOVE };
 
 /*
- * Repeats a message on the link that is `to` now and was `from` then; `elapsed`
+ * Repeats a message; what is on link `from` in it is on link `to` now. `elapsed`
  * seconds have passed since. -ETIME: its lifetime is over.
  */
 int message_send(struct nl *nl, enum thing thing, enum change change, struct item message, int from,
@@ -42,6 +42,10 @@ bool route_outlives(struct item route, const struct list *addresses, uint64_t el
 
 /* "10.0.0.0/8 via 192.0.2.1 table 100": for people. */
 void message_describe(enum thing thing, struct item message, struct text *out);
+
+/* Of all tables; the kernel's choice of a metric is 0 for IPv4 and 1024 for IPv6. */
+uint32_t route_table(struct item message);
+uint32_t route_metric(struct item message);
 
 /* A unicast default route, in whatever table. */
 bool route_is_default(struct item message);

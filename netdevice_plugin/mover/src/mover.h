@@ -61,6 +61,9 @@ int write_record(struct mover *mover);
  */
 int bring_home(struct mover *mover);
 
+/* Seconds since a record was made, CLOCK_BOOTTIME. */
+uint64_t elapsed_since(uint64_t recorded);
+
 /* The three commands; they return exit codes. */
 int attach(struct mover *mover);
 int detach(struct mover *mover);

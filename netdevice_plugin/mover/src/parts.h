@@ -1,6 +1,7 @@
 #ifndef NDM_PARTS_H
 #define NDM_PARTS_H
 
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
@@ -24,6 +25,7 @@ union header {
     struct rtmsg route;
     struct nhmsg nexthop;
     struct ndmsg neighbour;
+    struct fib_rule_hdr rule;
     unsigned char bytes[16];
 };
 

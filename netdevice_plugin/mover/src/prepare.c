@@ -8,6 +8,7 @@
 #include "lend.h"
 #include "link.h"
 #include "message.h"
+#include "pod.h"
 #include "sysctl.h"
 #include "uppers.h"
 
@@ -139,21 +140,22 @@ static int capture(struct mover *mover)
 }
 
 /* The kernel would find out after it has moved the link; so ask first. */
-static int check_name(struct mover *mover, struct pod *pod)
+int check_name(struct mover *mover, struct pod *pod, const char *name)
 {
     static struct link taken;
     char reason[128];
     struct text text;
 
-    int rc = link_get(&pod->nl, 0, mover->options->as, &taken);
+    int rc = link_get(&pod->nl, 0, name, &taken);
     if (rc == -ENODEV)
         return 0;
     if (rc < 0)
         return fail_netlink(mover, rc, "look for the name in the pod", &pod->nl);
     text_init(&text, reason, sizeof reason);
     text_put(&text, "the pod has a link named ");
-    text_put(&text, mover->options->as);
-    text_put(&text, " already; choose another name with --as");
+    text_put(&text, name);
+    text_put(&text, name == mover->options->as ? " already; choose another name with --as"
+                                               : " already; choose another name with --vlan");
     return fail(mover, -EEXIST, "look for the name in the pod", reason);
 }
 
@@ -174,7 +176,9 @@ int prepare(struct mover *mover, struct pod *pod)
     if (rc == 0)
         rc = check_link(mover, &record->link);
     if (rc == 0)
-        rc = check_name(mover, pod);
+        rc = check_name(mover, pod, options->as);
+    if (rc == 0)
+        rc = pod_prepare(mover, pod);
     if (rc == 0)
         rc = add_holder(mover);
     if (rc == 0) {

@@ -14,6 +14,8 @@ static _Alignas(8) unsigned char address_room[256 << 10];
 static _Alignas(8) unsigned char route_room[768 << 10];
 static _Alignas(8) unsigned char nexthop_room[64 << 10];
 static _Alignas(8) unsigned char neighbour_room[128 << 10];
+static _Alignas(8) unsigned char pod_rule_room[24 << 10];
+static _Alignas(8) unsigned char pod_default_room[32 << 10];
 
 static char file_text[RECORD_TEXT_MAX];
 
@@ -42,6 +44,10 @@ static const struct field fields[] = {
     {"pod.name", TEXT, SIZED(pod_name), 0},
     {"pod.ifindex", INT, AT(pod_ifindex), 0, 0},
     {"pod.mac", MAC, AT(pod_mac), 0, 0},
+    {"pod.vlan", TEXT, SIZED(pod_vlan), 0},
+    {"pod.vrf", TEXT, SIZED(pod_vrf), 0},
+    {"pod.rule", MESSAGES, AT(pod_rules), 0, 0},
+    {"pod.default", MESSAGES, AT(pod_defaults), 0, 0},
     {"spec.link", TEXT, SIZED(spec.name), 0},
     {"spec.ifindex", INT, AT(spec.ifindex), 0, 0},
     {"spec.mac", MAC, AT(spec.mac), 0, 0},
@@ -82,6 +88,8 @@ void record_init(struct record *record)
     list_init(&record->routes, route_room, sizeof route_room);
     list_init(&record->nexthops, nexthop_room, sizeof nexthop_room);
     list_init(&record->neighbours, neighbour_room, sizeof neighbour_room);
+    list_init(&record->pod_rules, pod_rule_room, sizeof pod_rule_room);
+    list_init(&record->pod_defaults, pod_default_room, sizeof pod_default_room);
 }
 
 static void put_key(struct text *out, const char *key)
@@ -393,7 +401,8 @@ static bool is_whole(const struct record *record)
            is_device_name(span_of(record->device)) && is_link_name(span_of(record->link.name)) &&
            is_link_name(span_of(record->pod_name)) && messages_valid(ADDRESS, &record->addresses) &&
            messages_valid(ROUTE, &record->routes) && messages_valid(NEXTHOP, &record->nexthops) &&
-           messages_valid(NEIGHBOUR, &record->neighbours);
+           messages_valid(NEIGHBOUR, &record->neighbours) &&
+           messages_valid(RULE, &record->pod_rules) && messages_valid(ROUTE, &record->pod_defaults);
 }
 
 int record_parse(const char *text, size_t length, struct record *out, size_t *line)

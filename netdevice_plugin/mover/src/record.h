@@ -47,6 +47,10 @@ struct record {
     char pod_name[IFNAMSIZ];
     int pod_ifindex;
     struct mac pod_mac; /* that we gave it there; none if it kept its own */
+    char pod_vlan[IFNAMSIZ]; /* what is to be undone in the pod: see pod.h */
+    char pod_vrf[IFNAMSIZ];
+    struct list pod_rules;
+    struct list pod_defaults; /* the pod's own, which ours stand in for */
     struct nsid pidns;  /* that of the holders' pids; not known in older records */
     size_t holder_count;
     struct holder holders[RECORD_HOLDERS];

@@ -11,6 +11,8 @@
 struct search {
     int ifindex;
     struct text *names;
+    int *vlans;
+    int count, max; /* of VLANs */
 };
 
 /* A vxlan names the link below it in its own data alone. */
@@ -27,33 +29,37 @@ static uint32_t vxlan_lower(const struct rtattr *info)
     return attr_u32(attr_find(attr_data(data), attr_size(data), IFLA_VXLAN_LINK), 0);
 }
 
-static bool is_veth(const struct rtattr *info)
+static void read_kind(const struct rtattr *info, char out[LINK_KIND_SIZE])
 {
-    char kind[LINK_KIND_SIZE] = "";
-
+    out[0] = '\0';
     if (info != NULL)
-        attr_text(attr_find(attr_data(info), attr_size(info), IFLA_INFO_KIND), kind, sizeof kind);
-    return strcmp(kind, "veth") == 0 || strcmp(kind, "netkit") == 0;
+        attr_text(attr_find(attr_data(info), attr_size(info), IFLA_INFO_KIND), out, LINK_KIND_SIZE);
 }
 
 static int note_upper(const struct nlmsghdr *message, void *arg)
 {
-    const struct search *search = arg;
+    struct search *search = arg;
     const struct ifinfomsg *info = NLMSG_DATA(message);
-    char name[IFNAMSIZ];
+    char name[IFNAMSIZ], kind[LINK_KIND_SIZE];
     size_t size;
 
     if (message->nlmsg_type != RTM_NEWLINK || message->nlmsg_len < NLMSG_LENGTH(sizeof *info))
         return 0;
     const void *attrs = message_attrs(message, sizeof *info, &size);
-    const struct rtattr *kind = attr_find(attrs, size, IFLA_LINKINFO);
+    const struct rtattr *linkinfo = attr_find(attrs, size, IFLA_LINKINFO);
+    read_kind(linkinfo, kind);
     uint32_t below = attr_find(attrs, size, IFLA_LINK_NETNSID) != NULL
                          ? 0 /* in another namespace */
                          : attr_u32(attr_find(attrs, size, IFLA_LINK), 0);
     /* The two ends of a pair name each other: neither stands on the other. */
-    bool upper =
-        (int)below == search->ifindex && info->ifi_index != search->ifindex && !is_veth(kind);
-    if (!upper && (int)vxlan_lower(kind) != search->ifindex)
+    bool upper = (int)below == search->ifindex && info->ifi_index != search->ifindex &&
+                 strcmp(kind, "veth") != 0 && strcmp(kind, "netkit") != 0;
+    if (search->vlans != NULL) {
+        if (upper && strcmp(kind, "vlan") == 0 && search->count++ < search->max)
+            search->vlans[search->count - 1] = info->ifi_index;
+        return 0;
+    }
+    if (!upper && (int)vxlan_lower(linkinfo) != search->ifindex)
         return 0;
     attr_text(attr_find(attrs, size, IFLA_IFNAME), name, sizeof name);
     text_put(search->names, search->names->length == 0 ? "" : ", ");
@@ -61,18 +67,34 @@ static int note_upper(const struct nlmsghdr *message, void *arg)
     return 0;
 }
 
-int uppers_find(struct nl *nl, int ifindex, struct text *names)
+static int look(struct nl *nl, struct search *search)
 {
     static struct request request;
     const struct ifinfomsg info = {0};
-    struct search search = {ifindex, names};
     int rc = -EAGAIN;
 
     for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
-        text_init(names, names->data, names->size);
+        if (search->names != NULL)
+            text_init(search->names, search->names->data, search->names->size);
+        search->count = 0;
         nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
         nl_put_u32(&request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-        rc = nl_dump(nl, &request, note_upper, &search);
+        rc = nl_dump(nl, &request, note_upper, search);
     }
     return rc;
+}
+
+int uppers_find(struct nl *nl, int ifindex, struct text *names)
+{
+    struct search search = {.ifindex = ifindex, .names = names};
+
+    return look(nl, &search);
+}
+
+int uppers_vlans(struct nl *nl, int ifindex, int *out, int max)
+{
+    struct search search = {.ifindex = ifindex, .vlans = out, .max = max};
+    int rc = look(nl, &search);
+
+    return rc < 0 ? rc : search.count;
 }

@@ -11,4 +11,10 @@
  */
 int uppers_find(struct nl *nl, int ifindex, struct text *names);
 
+/*
+ * The ifindexes of the VLANs that stand on a link: how many there are, of which no more
+ * than `max` are in `out`, or -errno.
+ */
+int uppers_vlans(struct nl *nl, int ifindex, int *out, int max);
+
 #endif

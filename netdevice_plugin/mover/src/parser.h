@@ -1,0 +1,33 @@
+#ifndef NDM_PARSER_H
+#define NDM_PARSER_H
+
+#include "args.h"
+
+/* What the files about the command line share. */
+struct parser {
+    struct options *out;
+    struct text error;
+    const struct rule *rule; /* the option at hand */
+    uint32_t seen;           /* a bit for each rule */
+};
+
+/* Each says what is wrong with the option at hand, and returns -EINVAL. */
+int parser_fail(struct parser *parser, const char *why);                      /* "--mtu: " */
+int parser_refuse(struct parser *parser, struct span value, const char *why); /* "--mtu: '12' " */
+
+int parser_number(struct parser *parser, struct span value, uint32_t least, uint32_t most,
+                  uint32_t *out);
+bool ip_is_unspecified(const struct ip *ip);
+bool ip_is_multicast(const struct ip *ip);
+
+/* The options whose values are phrases of several words. */
+int take_route(struct parser *parser, const char *value);
+int take_rule(struct parser *parser, const char *value);
+int take_neighbour(struct parser *parser, const char *value);
+int take_vrf(struct parser *parser, const char *value);
+int take_vlan(struct parser *parser, const char *value);
+
+/* What only all options together tell about them. */
+int phrases_finish(struct parser *parser);
+
+#endif

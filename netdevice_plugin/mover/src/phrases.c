@@ -1,0 +1,372 @@
+/* Options whose values are phrases, in the words of iproute2: routes, rules, neighbours, ... */
+
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "parser.h"
+
+#define TABLE_MAIN 254
+#define VLAN_MAX 4094 /* IEEE 802.1Q: 0 is for priority alone, 4095 is reserved */
+
+static struct span next_word(struct span *rest)
+{
+    struct span word = {rest->data, 0};
+
+    while (rest->length > 0 && word.length == 0)
+        word = span_cut(rest, ' ', NULL);
+    return word;
+}
+
+/* A phrase under way. */
+struct phrase {
+    struct parser *parser;
+    struct span rest;
+    const char *const *keywords; /* to a NULL; the last one alone has no value */
+    uint32_t seen;               /* a bit for each keyword */
+    struct span word, value;     /* of the keyword at hand */
+};
+
+static struct phrase phrase_of(struct parser *parser, const char *text, const char *const *keywords)
+{
+    return (struct phrase){.parser = parser, .rest = span_of(text), .keywords = keywords};
+}
+
+static int refuse_keyword(struct phrase *phrase)
+{
+    struct text *error = &phrase->parser->error;
+
+    parser_refuse(phrase->parser, phrase->word, "is none of ");
+    for (size_t i = 0; phrase->keywords[i] != NULL; i++) {
+        text_put(error, i == 0 ? "" : ", ");
+        text_put(error, phrase->keywords[i]);
+    }
+    return -EINVAL;
+}
+
+/* The number of the next keyword, with its value in the phrase. -ENOENT: that was all. */
+static int next_keyword(struct phrase *phrase, bool last_is_bare)
+{
+    int i = 0;
+
+    phrase->word = next_word(&phrase->rest);
+    if (phrase->word.length == 0)
+        return -ENOENT;
+    while (phrase->keywords[i] != NULL && !span_is(phrase->word, phrase->keywords[i]))
+        i++;
+    if (phrase->keywords[i] == NULL)
+        return refuse_keyword(phrase);
+    if (phrase->seen & 1U << i)
+        return parser_refuse(phrase->parser, phrase->word, "is there twice");
+    phrase->seen |= 1U << i;
+    if (last_is_bare && phrase->keywords[i + 1] == NULL)
+        return i;
+    phrase->value = next_word(&phrase->rest);
+    if (phrase->value.length == 0)
+        return parser_refuse(phrase->parser, phrase->word, "has nothing behind it");
+    return i;
+}
+
+static int take_number(struct phrase *phrase, uint32_t least, uint32_t *out)
+{
+    return parser_number(phrase->parser, phrase->value, least, UINT32_MAX, out);
+}
+
+static int take_host(struct parser *parser, struct span word, struct ip *out)
+{
+    if (parse_ip(word, out) < 0)
+        return parser_refuse(parser, word, "is not an IP address");
+    if (ip_is_unspecified(out) || ip_is_multicast(out))
+        return parser_refuse(parser, word, "is not the address of one host");
+    return 0;
+}
+
+static int take_network(struct parser *parser, struct span word, const char *why, struct ip *out)
+{
+    if (parse_cidr(word, out) < 0 && parse_ip(word, out) < 0)
+        return parser_refuse(parser, word, why);
+    if (ip_has_host_bits(out))
+        return parser_refuse(parser, word, "is no network: it has bits beyond its prefix length");
+    return 0;
+}
+
+/* ---- routes ---- */
+
+static int take_scope(struct phrase *phrase, uint8_t *out)
+{
+    static const struct {
+        const char *name;
+        uint8_t scope; /* RT_SCOPE_* */
+    } scopes[] = {{"global", 0}, {"link", 253}, {"host", 254}};
+
+    for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
+        if (span_is(phrase->value, scopes[i].name)) {
+            *out = scopes[i].scope;
+            return 0;
+        }
+    }
+    return parser_refuse(phrase->parser, phrase->value, "is none of global, link, host");
+}
+
+static int take_route_word(struct phrase *phrase, int keyword, struct route_arg *route)
+{
+    switch (keyword) {
+    case 0:
+        return take_host(phrase->parser, phrase->value, &route->gateway);
+    case 1:
+        return take_host(phrase->parser, phrase->value, &route->source);
+    case 2:
+        return take_number(phrase, 0, &route->metric);
+    case 3:
+        return take_number(phrase, 1, &route->table);
+    case 4:
+        return take_scope(phrase, &route->scope);
+    default:
+        route->onlink = true;
+        return 0;
+    }
+}
+
+/* What only the whole route can tell: the family of `default`, and what goes together. */
+static int finish_route(struct parser *parser, struct route_arg *route)
+{
+    const struct ip *hops[] = {&route->gateway, &route->source};
+
+    for (size_t i = 0; i < 2 && route->destination.family == 0; i++)
+        route->destination.family = hops[i]->family;
+    if (route->destination.family == 0)
+        route->destination.family = AF_INET;
+    for (size_t i = 0; i < 2; i++)
+        if (hops[i]->family != 0 && hops[i]->family != route->destination.family)
+            return parser_refuse(parser, span_of(route->text), "mixes IPv4 and IPv6");
+    if (route->onlink && route->gateway.family == 0)
+        return parser_refuse(parser, span_of(route->text), "says onlink without a gateway");
+    if (route->destination.family == AF_INET6 && route->scope != SCOPE_BY_KERNEL &&
+        route->scope != 0)
+        return parser_refuse(parser, span_of(route->text), "has a scope that is IPv4's alone");
+    return 0;
+}
+
+int take_route(struct parser *parser, const char *value)
+{
+    static const char *const keywords[] = {"via", "src", "metric", "table", "scope", "onlink", 0};
+    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct options *out = parser->out;
+    int keyword, rc = 0;
+
+    if (out->route_count == OPTIONS_ROUTES)
+        return parser_fail(parser, "more than 64");
+    struct route_arg *route = &out->routes[out->route_count];
+    *route = (struct route_arg){.text = value, .scope = SCOPE_BY_KERNEL};
+    struct span word = next_word(&phrase.rest);
+    if (!span_is(word, "default")) /* its family is not known yet */
+        rc = take_network(parser, word, "is no destination (as 198.51.100.0/24, or default)",
+                          &route->destination);
+    while (rc == 0 && (keyword = next_keyword(&phrase, true)) != -ENOENT)
+        rc = keyword < 0 ? keyword : take_route_word(&phrase, keyword, route);
+    if (rc == 0)
+        rc = finish_route(parser, route);
+    if (rc == 0)
+        out->route_count++;
+    return rc;
+}
+
+/* ---- rules ---- */
+
+static int take_mark(struct phrase *phrase, struct rule_arg *rule)
+{
+    struct span mask = phrase->value;
+    bool masked;
+    struct span mark = span_cut(&mask, '/', &masked);
+
+    rule->mask = UINT32_MAX;
+    int rc = parser_number(phrase->parser, mark, 0, UINT32_MAX, &rule->mark);
+    return rc < 0 || !masked ? rc : parser_number(phrase->parser, mask, 1, UINT32_MAX, &rule->mask);
+}
+
+/* The link has one name in a rule, whatever it is called in the pod. */
+static int take_self(struct phrase *phrase, bool *out)
+{
+    *out = true;
+    return span_is(phrase->value, "self")
+               ? 0
+               : parser_refuse(phrase->parser, phrase->value,
+                               "is no link that a rule can name: only self, the link lent");
+}
+
+static int take_rule_word(struct phrase *phrase, int keyword, struct rule_arg *rule)
+{
+    static const char why[] = "is no network (as 198.51.100.0/24)";
+
+    switch (keyword) {
+    case 0:
+        return take_network(phrase->parser, phrase->value, why, &rule->from);
+    case 1:
+        return take_network(phrase->parser, phrase->value, why, &rule->to);
+    case 2:
+        return take_mark(phrase, rule);
+    case 3:
+        return take_self(phrase, &rule->iif);
+    case 4:
+        return take_self(phrase, &rule->oif);
+    case 5:
+        return take_number(phrase, 1, &rule->table);
+    default:
+        return take_number(phrase, 1, &rule->priority);
+    }
+}
+
+int take_rule(struct parser *parser, const char *value)
+{
+    static const char *const keywords[] = {"from", "to",    "fwmark",   "iif",
+                                           "oif",  "table", "priority", NULL};
+    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct options *out = parser->out;
+    int keyword, rc = 0;
+
+    if (out->rule_count == OPTIONS_RULES)
+        return parser_fail(parser, "more than 64");
+    struct rule_arg *rule = &out->rules[out->rule_count];
+    *rule = (struct rule_arg){0};
+    while (rc == 0 && (keyword = next_keyword(&phrase, false)) != -ENOENT)
+        rc = keyword < 0 ? keyword : take_rule_word(&phrase, keyword, rule);
+    if (rc < 0)
+        return rc;
+    if (rule->table == 0)
+        return parser_refuse(parser, span_of(value), "names no table");
+    if (rule->from.family != 0 && rule->to.family != 0 && rule->from.family != rule->to.family)
+        return parser_refuse(parser, span_of(value), "mixes IPv4 and IPv6");
+    out->rule_count++;
+    return 0;
+}
+
+/* ---- neighbours ---- */
+
+int take_neighbour(struct parser *parser, const char *value)
+{
+    struct options *out = parser->out;
+    struct span rest = span_of(value), word = next_word(&rest);
+    bool proxy = span_is(word, "proxy");
+
+    if (out->neighbour_count == OPTIONS_NEIGHBOURS)
+        return parser_fail(parser, "more than 64");
+    struct neighbour_arg *neighbour = &out->neighbours[out->neighbour_count];
+    *neighbour = (struct neighbour_arg){0};
+    int rc = take_host(parser, proxy ? next_word(&rest) : word, &neighbour->ip);
+    if (rc < 0)
+        return rc;
+    if (!proxy) {
+        if (!span_is(next_word(&rest), "lladdr"))
+            return parser_refuse(parser, span_of(value), "has no lladdr behind the address");
+        word = next_word(&rest);
+        if (parse_mac(word, &neighbour->mac) < 0)
+            return parser_refuse(parser, word, "is not a MAC address");
+    }
+    word = next_word(&rest);
+    if (word.length > 0)
+        return parser_refuse(parser, word, "is too much: nothing follows it");
+    out->neighbour_count++;
+    return 0;
+}
+
+/* ---- VRF and VLAN ---- */
+
+static int take_name(struct parser *parser, struct span word, char out[LINK_NAME_SIZE])
+{
+    if (!is_link_name(word) || span_is(word, "all") || span_is(word, "default"))
+        return parser_refuse(parser, word, "cannot name a link");
+    return span_copy(word, out, LINK_NAME_SIZE);
+}
+
+int take_vrf(struct parser *parser, const char *value)
+{
+    static const char *const keywords[] = {"table", NULL};
+    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct vrf_arg *vrf = &parser->out->vrf;
+    int keyword;
+
+    int rc = take_name(parser, next_word(&phrase.rest), vrf->name);
+    while (rc == 0 && (keyword = next_keyword(&phrase, false)) != -ENOENT)
+        rc = keyword < 0 ? keyword : take_number(&phrase, 1, &vrf->table);
+    if (rc == 0 && vrf->table == 0)
+        return parser_refuse(parser, span_of(value), "names no table");
+    return rc;
+}
+
+static int take_vlan_word(struct phrase *phrase, int keyword, struct vlan_arg *vlan)
+{
+    if (keyword == 0)
+        return take_name(phrase->parser, phrase->value, vlan->name);
+    if (span_is(phrase->value, "802.1ad"))
+        vlan->protocol = ETH_P_8021AD;
+    else if (!span_is(phrase->value, "802.1q"))
+        return parser_refuse(phrase->parser, phrase->value, "is none of 802.1q, 802.1ad");
+    return 0;
+}
+
+int take_vlan(struct parser *parser, const char *value)
+{
+    static const char *const keywords[] = {"name", "protocol", NULL};
+    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct vlan_arg *vlan = &parser->out->vlan;
+    int keyword;
+
+    vlan->protocol = ETH_P_8021Q;
+    int rc = parser_number(parser, next_word(&phrase.rest), 1, VLAN_MAX, &vlan->id);
+    while (rc == 0 && (keyword = next_keyword(&phrase, false)) != -ENOENT)
+        rc = keyword < 0 ? keyword : take_vlan_word(&phrase, keyword, vlan);
+    return rc;
+}
+
+/* ---- all together ---- */
+
+/* LINK.ID, unless it was given a name. */
+static int name_vlan(struct parser *parser)
+{
+    struct options *out = parser->out;
+    struct text name;
+
+    if (out->vlan.id == 0 || out->vlan.name[0] != '\0')
+        return 0;
+    text_init(&name, out->vlan.name, sizeof out->vlan.name);
+    text_put(&name, out->as);
+    text_put_char(&name, '.');
+    text_put_unsigned(&name, out->vlan.id);
+    if (!name.cut)
+        return 0;
+    text_put(&parser->error, "--vlan: LINK.ID is too long for a name; give one");
+    return -EINVAL;
+}
+
+static int check_names(struct parser *parser)
+{
+    const struct options *out = parser->out;
+
+    bool vlan = out->vlan.id != 0, vrf = out->vrf.table != 0;
+    if (!(vlan && strcmp(out->vlan.name, out->as) == 0) &&
+        !(vrf && strcmp(out->vrf.name, out->as) == 0) &&
+        !(vlan && vrf && strcmp(out->vrf.name, out->vlan.name) == 0))
+        return 0;
+    text_put(&parser->error, "the link, its VLAN and its VRF need a name each");
+    return -EINVAL;
+}
+
+int phrases_finish(struct parser *parser)
+{
+    struct options *out = parser->out;
+    bool has_default = false;
+
+    for (size_t i = 0; i < out->route_count; i++) {
+        struct route_arg *route = &out->routes[i];
+        if (route->table == 0)
+            route->table = out->vrf.table != 0 ? out->vrf.table : TABLE_MAIN;
+        has_default |= route->destination.prefix == 0;
+    }
+    if (out->gateway && !has_default) {
+        text_put(&parser->error, "--gateway: no --route is a default route");
+        return -EINVAL;
+    }
+    int rc = name_vlan(parser);
+    return rc < 0 ? rc : check_names(parser);
+}

@@ -1,0 +1,202 @@
+/* Links of the pod's that ours stands on, or under: a VRF and a VLAN. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <string.h>
+
+#include "pod.h"
+#include "uppers.h"
+
+/*
+ * The group of a VRF that we made, "ndpv". Its alias tells people, but cannot be set as
+ * it is made: a mover that is killed just then would leave one that nobody removes.
+ */
+#define OUR_GROUP 0x6e647076
+#define OUR_ALIAS "netdevice-plugin"
+
+/* ------------------------------------------------------------------- VLAN */
+
+int vlan_prepare(struct mover *mover, struct pod *pod)
+{
+    const struct vlan_arg *vlan = &mover->options->vlan;
+
+    if (vlan->id == 0)
+        return 0;
+    memcpy(mover->record.pod_vlan, vlan->name, sizeof vlan->name);
+    return check_name(mover, pod, vlan->name);
+}
+
+static void start_new(struct request *request, int below, const char *name)
+{
+    const struct ifinfomsg info = {0};
+
+    nl_start(request, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof info);
+    nl_put_text(request, IFLA_IFNAME, name);
+    if (below != 0)
+        nl_put_u32(request, IFLA_LINK, (uint32_t)below);
+}
+
+int vlan_add(struct mover *mover, struct pod *pod, int below, struct link *out)
+{
+    static struct request request;
+    const struct vlan_arg *vlan = &mover->options->vlan;
+    const uint16_t id = (uint16_t)vlan->id, protocol = htons(vlan->protocol);
+
+    start_new(&request, below, vlan->name);
+    size_t info = nl_nest(&request, IFLA_LINKINFO);
+    nl_put_text(&request, IFLA_INFO_KIND, "vlan");
+    size_t data = nl_nest(&request, IFLA_INFO_DATA);
+    nl_put(&request, IFLA_VLAN_ID, &id, sizeof id);
+    nl_put(&request, IFLA_VLAN_PROTOCOL, &protocol, sizeof protocol);
+    nl_end_nest(&request, data);
+    nl_end_nest(&request, info);
+    int rc = nl_call(&pod->nl, &request);
+    if (rc == 0)
+        rc = link_get(&pod->nl, 0, vlan->name, out);
+    return rc < 0 ? fail_netlink(mover, rc, "create the VLAN in the pod", &pod->nl) : 0;
+}
+
+static int remove_link(struct nl *pod, int ifindex)
+{
+    static struct request request;
+    const struct ifinfomsg info = {.ifi_index = ifindex};
+
+    nl_start(&request, RTM_DELLINK, 0, &info, sizeof info);
+    return nl_call(pod, &request);
+}
+
+/* Whatever it is called by now. One that stayed would hear the link's traffic on the host. */
+int vlan_remove(struct nl *pod, int below)
+{
+    int vlans[8], rc = 0;
+    const int max = (int)(sizeof vlans / sizeof vlans[0]);
+    int count = uppers_vlans(pod, below, vlans, max);
+
+    for (int i = 0; i < count && i < max; i++) {
+        int removed = remove_link(pod, vlans[i]);
+        rc = rc < 0 ? rc : removed;
+    }
+    return count < 0 ? count : rc;
+}
+
+/* -------------------------------------------------------------------- VRF */
+
+static int fail_vrf(struct mover *mover, int rc, const char *why)
+{
+    char reason[160];
+    struct text text;
+
+    text_init(&text, reason, sizeof reason);
+    text_put(&text, "the pod has a link named ");
+    text_put(&text, mover->options->vrf.name);
+    text_put(&text, why);
+    return fail(mover, rc, "look for the VRF in the pod", reason);
+}
+
+int vrf_prepare(struct mover *mover, struct pod *pod)
+{
+    static struct link vrf;
+    const struct vrf_arg *wanted = &mover->options->vrf;
+
+    if (wanted->table == 0)
+        return 0;
+    memcpy(mover->record.pod_vrf, wanted->name, sizeof wanted->name);
+    int rc = link_get(&pod->nl, 0, wanted->name, &vrf);
+    if (rc == -ENODEV)
+        return 0;
+    if (rc < 0)
+        return fail_netlink(mover, rc, "look for the VRF in the pod", &pod->nl);
+    if (strcmp(vrf.kind, "vrf") != 0)
+        return fail_vrf(mover, -EEXIST, " already, which is no VRF; choose another name");
+    if (vrf.vrf_table != wanted->table)
+        return fail_vrf(mover, -EEXIST, " already, a VRF of another table; choose another name");
+    return 0;
+}
+
+static int make_vrf(struct nl *pod, const struct vrf_arg *wanted, struct link *out)
+{
+    static struct request request;
+
+    start_new(&request, 0, wanted->name);
+    nl_put_u32(&request, IFLA_GROUP, OUR_GROUP);
+    size_t info = nl_nest(&request, IFLA_LINKINFO);
+    nl_put_text(&request, IFLA_INFO_KIND, "vrf");
+    size_t data = nl_nest(&request, IFLA_INFO_DATA);
+    nl_put_u32(&request, IFLA_VRF_TABLE, wanted->table);
+    nl_end_nest(&request, data);
+    nl_end_nest(&request, info);
+    int rc = nl_call(pod, &request);
+    if (rc < 0 && rc != -EEXIST) /* another device's mover was quicker */
+        return rc;
+    rc = link_get(pod, 0, wanted->name, out);
+    if (rc < 0)
+        return rc;
+    const struct ifinfomsg up = {
+        .ifi_index = out->ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    nl_start(&request, RTM_SETLINK, 0, &up, sizeof up);
+    nl_put(&request, IFLA_IFALIAS, OUR_ALIAS, sizeof OUR_ALIAS - 1);
+    return nl_call(pod, &request);
+}
+
+/* Before it has addresses: the kernel takes IPv6 ones off a link that becomes a port. */
+int vrf_join(struct mover *mover, struct pod *pod, int ifindex)
+{
+    static struct link vrf;
+    static struct request request;
+    const struct ifinfomsg port = {.ifi_index = ifindex};
+
+    int rc = link_get(&pod->nl, 0, mover->options->vrf.name, &vrf);
+    if (rc == -ENODEV)
+        rc = make_vrf(&pod->nl, &mover->options->vrf, &vrf);
+    if (rc < 0)
+        return fail_netlink(mover, rc, "create the VRF in the pod", &pod->nl);
+    nl_start(&request, RTM_SETLINK, 0, &port, sizeof port);
+    nl_put_u32(&request, IFLA_MASTER, (uint32_t)vrf.ifindex);
+    rc = nl_call(&pod->nl, &request);
+    return rc < 0 ? fail_netlink(mover, rc, "put the link into the VRF", &pod->nl) : 0;
+}
+
+struct ports {
+    int vrf, port;
+    int others;
+};
+
+static int count_port(const struct nlmsghdr *message, void *arg)
+{
+    struct ports *ports = arg;
+    const struct ifinfomsg *info = NLMSG_DATA(message);
+    size_t size;
+    const void *attrs = message_attrs(message, sizeof *info, &size);
+
+    ports->others += info->ifi_index != ports->port &&
+                     (int)attr_u32(attr_find(attrs, size, IFLA_MASTER), 0) == ports->vrf;
+    return 0;
+}
+
+static int other_ports(struct nl *pod, int vrf, int port)
+{
+    static struct request request;
+    const struct ifinfomsg info = {0};
+    struct ports ports = {.vrf = vrf, .port = port};
+    int rc = -EAGAIN;
+
+    for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
+        ports.others = 0;
+        nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
+        nl_put_u32(&request, IFLA_MASTER, (uint32_t)vrf);
+        rc = nl_dump(pod, &request, count_port, &ports);
+    }
+    return rc < 0 ? rc : ports.others;
+}
+
+int vrf_leave(struct nl *pod, const char *name, int port)
+{
+    static struct link vrf;
+
+    int rc = link_get(pod, 0, name, &vrf);
+    if (rc < 0 || strcmp(vrf.kind, "vrf") != 0 || vrf.group != OUR_GROUP)
+        return rc;
+    rc = other_ports(pod, vrf.ifindex, port);
+    return rc == 0 ? remove_link(pod, vrf.ifindex) : rc < 0 ? rc : 0;
+}
