@@ -26,7 +26,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf set -eu; \
     site=$(echo $home/lib/python3.*/site-packages); \
     /build/bin/pip install --quiet --constraint hack/constraints.txt --no-compile --target "$site" \
         --only-binary :all: --platform "manylinux_2_28_$machine" \
-        --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" /wheels/*.whl; \
+        --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
+        "$(echo /wheels/*.whl)[dra]"; \
     rm -r "$site/bin"; \
     python3 -m compileall -q --invalidation-mode unchecked-hash "$site"; \
     mkdir -p $home/bin; \

@@ -63,7 +63,8 @@ def wheels() -> pathlib.Path:
     """All wheels that the build asks pip for, of both machines."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    runtime = setup["options"]["install_requires"].split()
+    extra = setup["options.extras_require"]["dra"]  # the image can do all that there is
+    runtime = [*setup["options"]["install_requires"].split(), *extra.split()]
     build: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"][
         "requires"
     ]
