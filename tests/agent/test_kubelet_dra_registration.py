@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -213,3 +214,13 @@ def test_a_driver_that_never_could_be_reached_loses_its_slices(here: Scene) -> N
         assert heard(driver).plugin_registered
         here.kubelet.clock.advance(31)
         wiped(here, "", DRIVER)
+
+
+def test_a_socket_is_reached_however_long_its_path_is(here: Scene) -> None:
+    driver = here.driver()
+    long = driver.socket.with_name(f"{'x' * 80}.sock")
+    os.link(driver.socket, long)
+    again = DraDriver(here.kubelet.place, DRIVER)
+    again.info.endpoint = str(long)
+    with again:
+        here.kubelet.await_driver(DRIVER, 2)
