@@ -254,6 +254,7 @@ class _Connection:
         self._writer = writer
         self._server = server
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_CHUNK)
+        self._heard = False  # anything, since the last request
 
     def ended(self) -> bool:
         """Whether the server has closed it, or said what was not asked for."""
@@ -265,12 +266,13 @@ class _Connection:
         if body:
             sent += self._protocol.send(h11.Data(data=body)) or b""
         sent += self._protocol.send(h11.EndOfMessage()) or b""
+        self._heard = False
         try:
             self._writer.write(sent)
             await self._writer.drain()
             event = await self._event()
         except (OSError, UnreachableError) as error:
-            if isinstance(error, UnreachableError) and self._protocol.their_state is h11.ERROR:
+            if self._heard:
                 raise
             raise _StaleError(f"{self._server} ended the connection: {_why(error)}") from error
         while isinstance(event, h11.InformationalResponse):
@@ -339,11 +341,12 @@ class _Connection:
             data = await self._reader.read(_CHUNK)
         except OSError as error:
             raise UnreachableError(f"{self._server}: {_why(error)}") from error
+        self._heard = self._heard or bool(data)
         self._protocol.receive_data(data)
 
     def _broken(self, error: h11.RemoteProtocolError) -> UnreachableError:
         if self._reader.at_eof():
-            return UnreachableError(f"{self._server} closed the connection: {error}")
+            return UnreachableError(f"{self._server} closed the connection")
         return self.nonsense(str(error))
 
 
