@@ -67,11 +67,25 @@ def build(
 
 def describe(device: Device, delivery: Delivery) -> cdi.Device:
     """Describe one device. Of its link no more counts than `told`."""
+    return cdi.Device(name=device.name, edits=edits(device.name, device.interface, delivery))
+
+
+def edits(
+    device: str,
+    interface: Interface,
+    delivery: Delivery,
+    *,
+    name: str = "",
+    options: tuple[str, ...] = (),
+) -> cdi.ContainerEdits:
+    """Deliver a link; record, lock and pin have the device's name, whatever CDI calls it.
+
+    `options` are the mover's, and follow the identity. The runtime knows none of
+    them: where it moves the link, `name` is all that can be asked for in the pod.
+    """
     if delivery.injection is Injection.NATIVE:
-        edits = _native(device.interface)
-    else:
-        edits = _hooks(device, delivery)
-    return cdi.Device(name=device.name, edits=edits)
+        return _native(interface, name or interface.name)
+    return _hooks(device, interface, delivery, options)
 
 
 def told(interface: Interface) -> tuple[object, ...]:
@@ -96,7 +110,11 @@ def build_all(assignment: Assignment, config: Config) -> dict[str, cdi.Spec | No
 
 
 def is_ours(path: Path, spec: cdi.Spec, prefix: str) -> bool:
-    """Whether we wrote a file: by its name, its kind, and every edit in it."""
+    """Whether we wrote a file: by its name, its kind, and every edit in it.
+
+    A claim's file is not meant: it comes and goes with the claim (`dra.claimfiles`),
+    and its name, which ends in the claim's uid, tells it from a pool's.
+    """
     form = files.format_of(path.name)
     return (
         form is not None
@@ -107,23 +125,25 @@ def is_ours(path: Path, spec: cdi.Spec, prefix: str) -> bool:
     )
 
 
-def _is_our_edit(edits: cdi.ContainerEdits) -> bool:
-    if edits == cdi.ContainerEdits(hooks=edits.hooks):
-        return bool(edits.hooks) and all(hook.args[:1] == (_PROGRAM,) for hook in edits.hooks)
-    return edits == cdi.ContainerEdits(net_devices=edits.net_devices)
+def _is_our_edit(made: cdi.ContainerEdits) -> bool:
+    if made == cdi.ContainerEdits(hooks=made.hooks):
+        return bool(made.hooks) and all(hook.args[:1] == (_PROGRAM,) for hook in made.hooks)
+    return made == cdi.ContainerEdits(net_devices=made.net_devices)
 
 
-def _native(interface: Interface) -> cdi.ContainerEdits:
-    moved = cdi.NetDevice(host_interface_name=interface.name, name=interface.name)
+def _native(interface: Interface, name: str) -> cdi.ContainerEdits:
+    moved = cdi.NetDevice(host_interface_name=interface.name, name=name)
     return cdi.ContainerEdits(net_devices=(moved,))
 
 
-def _hooks(device: Device, delivery: Delivery) -> cdi.ContainerEdits:
+def _hooks(
+    device: str, interface: Interface, delivery: Delivery, options: tuple[str, ...]
+) -> cdi.ContainerEdits:
     run_dir = delivery.run_dir
     elsewhere = () if run_dir == MOVER_RUN_DIR else ("--run-dir", str(run_dir))
-    common = ("--device", device.name, *elsewhere)
+    common = ("--device", device, *elsewhere)
     calls = (
-        ("createRuntime", ("attach", *common, *_identity(device.interface))),
+        ("createRuntime", ("attach", *common, *_identity(interface), *options)),
         ("poststop", ("detach", *common)),
     )
     return cdi.ContainerEdits(

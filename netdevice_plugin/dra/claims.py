@@ -1,0 +1,380 @@
+"""Claims prepared and unprepared: their devices theirs, and their CDI files there.
+
+The order is what makes a kill at any step harmless: all checks, then the checkpoint, then
+the CDI file, then the answer; and back, the CDI file first. A device is a claim's from the
+checkpoint on, so that there is never one in two claims. What is written is what the
+mover does at the container's start: no link is touched here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import cdi
+from cdi import files
+from netdevice_plugin.cdifiles import Delivery
+from netdevice_plugin.dra import allocation, checkpoint, claimfiles, holdings, parameters
+from netdevice_plugin.dra.claim import Allocation, ClaimRef, Result
+from netdevice_plugin.dra.claimfiles import Given
+from netdevice_plugin.dra.cluster.errors import NotFoundError
+from netdevice_plugin.dra.locking import Locks, Turn
+from netdevice_plugin.dra.observer import Observer, Silence
+from netdevice_plugin.errors import ClaimError, ClusterError, NetdevError
+from netdevice_plugin.model import Listed
+
+THREADS = 8  # most of their time is fsync's, which the file system puts together
+PATIENCE = 10.0  # seconds for the API server; there may be two questions, and the kubelet waits 45
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A device as the kubelet is told of it."""
+
+    result: Result
+    cdi_device: str  # fully qualified
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What claims are prepared with: whose, where, and how to find out what they need to know.
+
+    `read_claim` gives a claim as the API server has it, in the shape of v1, and raises
+    ClusterError, NotFoundError if there is none. `offered` gives a device of a pool of
+    ours as it is listed, or says why it is not; `delivery` how such a pool's devices
+    are moved. `step` is told of each change before it is made, in the thread that does.
+    """
+
+    driver: str
+    node: str
+    data_dir: Path  # the driver's, below the kubelet's `plugins`
+    cdi_dir: Path
+    read_claim: Callable[[ClaimRef], Awaitable[Mapping[str, Any]]]
+    offered: Callable[[str, str], Listed | str]
+    delivery: Callable[[str], Delivery]
+    step: Callable[[str], object] = lambda _: None
+
+
+class Claims:
+    """All claims of a driver on a node. For one event loop.
+
+    What is begun is finished, even if the kubelet does not wait for the answer; `close`
+    waits for that. Any number of claims are worked on at once, but those of one device
+    one after the other.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        changed: Callable[[], object] = lambda: None,
+        observer: Observer | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.driver = place.driver
+        self.node = place.node
+        self.problems: tuple[str, ...] = ()  # a line for each checkpoint that cannot be read
+        self._place = place
+        self._changed = changed
+        self._observer = observer or Silence()
+        self._patience = patience
+        self._known: dict[str, Allocation] = {}
+        self._held: Mapping[str, ClaimRef] = {}
+        self._directory = checkpoint.Directory(
+            place.data_dir / "claims", driver=place.driver, node=place.node
+        )
+        self._locks = Locks()
+        self._turn = Turn(place.data_dir, self._refresh)
+        self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="claims")
+        self._working: set[asyncio.Task[object]] = set()
+
+    @property
+    def held(self) -> Mapping[str, ClaimRef]:
+        """Whose each device is; without those that a claim may only look at."""
+        return self._held
+
+    @property
+    def allocations(self) -> tuple[Allocation, ...]:
+        """What was prepared, by claim."""
+        return tuple(self._known[uid] for uid in sorted(self._known))
+
+    async def load(self) -> None:
+        """Find out what was prepared before, by whatever agent. Raises ClaimError."""
+        await self._finish(self._load())
+
+    async def prepare(self, ref: ClaimRef) -> tuple[Prepared, ...]:
+        """Give a claim its devices, or say the same again. Raises ClaimError."""
+        began = time.monotonic()
+        try:
+            prepared = await self._finish(self._prepare(ref))
+        except NetdevError as error:
+            self._observer.prepare_failed(type(error).__name__)
+            raise
+        self._observer.prepared(len(prepared), time.monotonic() - began)
+        return prepared
+
+    async def unprepare(self, ref: ClaimRef) -> None:
+        """Take from a claim what it has, if it has anything. Raises ClaimError."""
+        began = time.monotonic()
+        try:
+            await self._finish(self._unprepare(ref))
+        except NetdevError as error:
+            self._observer.unprepare_failed(type(error).__name__)
+            raise
+        self._observer.unprepared(time.monotonic() - began)
+
+    async def restore(self) -> None:
+        """Put right the CDI files of what was prepared: mover and directory may be others by now.
+
+        A container that starts again has its pod's devices without a new Prepare.
+        """
+        for one in self.allocations:
+            try:
+                await self._finish(self._restore(one.claim))
+            except NetdevError as error:
+                why = {**_about(one), "reason": str(error)}
+                _log.warning("CDI file of a claim may be out of date", extra=why)
+
+    async def close(self) -> None:
+        """Wait for what is being worked on."""
+        while self._working:
+            await asyncio.wait(set(self._working))
+
+    async def _finish(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do it to its end, whatever becomes of who asked."""
+        task = asyncio.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._working.discard(task)
+        if not task.cancelled():
+            task.exception()  # it is seen, even if nobody waits for it any more
+
+    async def _load(self) -> None:
+        async with self._turn:
+            pass
+
+    async def _prepare(self, ref: ClaimRef) -> tuple[Prepared, ...]:
+        async with self._locks.holding([_lock(ref)]):
+            wanted = await self._read(ref)
+            async with self._locks.holding(self._devices(wanted)):
+                await self._settle(wanted)
+        _log.info("Claim prepared", extra=_about(wanted))
+        return tuple(self._answer(wanted.claim.uid, one) for one in wanted.results)
+
+    def _answer(self, uid: str, result: Result) -> Prepared:
+        name = claimfiles.qualified_name(self.driver, uid, result)
+        return Prepared(result=result, cdi_device=name)
+
+    async def _restore(self, ref: ClaimRef) -> None:
+        async with self._locks.holding([_lock(ref)]):
+            known = self._known.get(ref.uid)
+            if known is None:
+                return
+            async with self._locks.holding(holdings.owned(known)), self._turn:
+                if self._known.get(ref.uid) == known:
+                    await self._write(known, self._given(known))
+
+    async def _unprepare(self, ref: ClaimRef) -> None:
+        async with self._locks.holding([_lock(ref)]):
+            async with self._turn:
+                known = self._known.get(ref.uid)
+            async with self._locks.holding(holdings.owned(known) if known else ()), self._turn:
+                await self._remove(ref.uid)
+        if known:
+            _log.info("Claim unprepared", extra=_about(known))
+
+    async def _read(self, ref: ClaimRef) -> Allocation:
+        """Ask the API server; while it is away, what was prepared is prepared again."""
+        try:
+            return await self._ask(ref)
+        except NotFoundError as error:
+            hint = "a pod that uses it cannot start any more: delete the pod"
+            raise ClaimError(f"{ref} is gone", hint=hint) from error
+        except ClusterError as error:
+            async with self._turn:
+                known = self._known.get(ref.uid)
+            if known and known.claim == ref:
+                return known
+            hint = "the kubelet tries again"
+            raise ClaimError(f"{ref} cannot be read: {error}", hint=hint) from error
+
+    async def _ask(self, ref: ClaimRef) -> Allocation:
+        """Read what a claim has. Raises ClaimError, and ClusterError if nobody knows."""
+        try:
+            async with asyncio.timeout(self._patience):
+                claim = await self._place.read_claim(ref)
+        except TimeoutError as error:
+            why = f"no answer from the API server within {self._patience:g} s"
+            raise ClusterError(why) from error
+        return allocation.decode(claim, ref, driver=self.driver, node=self.node)
+
+    def _devices(self, wanted: Allocation) -> frozenset[str]:
+        """Name all devices that a change is about: those that the claim had before, too."""
+        known = self._known.get(wanted.claim.uid)
+        return holdings.owned(wanted) | (holdings.owned(known) if known else frozenset())
+
+    async def _settle(self, wanted: Allocation) -> None:
+        """Write it down once no other claim has any of its devices."""
+        stale: list[Allocation] = []
+        while True:
+            async with self._turn:
+                others = holdings.in_the_way(wanted, self._known.values())
+                if all(other in stale for other in others):
+                    given = self._given(wanted)
+                    for other in others:
+                        await self._take_over(other, wanted)
+                    await self._write(wanted, given)
+                    return
+            for other in others:
+                await self._check_stale(other, wanted)
+                stale.append(other)
+
+    async def _check_stale(self, other: Allocation, wanted: Allocation) -> None:
+        """Raise ClaimError unless another claim's checkpoint is of something that is over."""
+        common = ", ".join(sorted(holdings.owned(other) & holdings.owned(wanted)))
+        text = f"{wanted.claim}: {other.claim} has the device {common}"
+        try:
+            now = await self._ask(other.claim)
+        except (NotFoundError, allocation.NotAllocatedError):
+            return
+        except NetdevError as error:
+            hint = "the kubelet tries again"
+            raise ClaimError(f"{text}, and cannot be asked: {error}", hint=hint) from error
+        if holdings.owned(now) & holdings.owned(wanted):
+            hint = "the scheduler gave it to both: delete the pods of one claim"
+            raise ClaimError(text, hint=hint)
+
+    async def _take_over(self, other: Allocation, wanted: Allocation) -> None:
+        who = {"claim": str(wanted.claim), "before": str(other.claim)}
+        _log.warning("Device taken over from a claim that is over", extra=who)
+        self._observer.taken_over()
+        await self._remove(other.claim.uid)
+
+    def _given(self, wanted: Allocation) -> list[Given]:
+        """Find out how the claim gets each device, and whether it can. Raises ClaimError."""
+        known = self._known.get(wanted.claim.uid)
+        kept = holdings.owned(known) if known else frozenset()
+        given = [self._device(one, wanted, kept) for one in wanted.results]
+        moved = [one for one in given if not one.result.admin]
+        parameters.check_all([(one.result, one.parameters, one.interface) for one in moved])
+        return given
+
+    def _device(self, result: Result, wanted: Allocation, kept: frozenset[str]) -> Given:
+        where = f"request {result.main_request}, device {result.device}"
+        pool = result.pool.removeprefix(f"{self.node}/")
+        listed = self._place.offered(pool, result.device)
+        if isinstance(listed, str):
+            hint = "its slice is being corrected: delete the pod, so that it gets another device"
+            raise ClaimError(f"{wanted.claim}: {where}: {listed}", hint=hint)
+        if listed.fault and not result.admin and result.device not in kept:
+            hint = "delete the pod, so that it gets another device"
+            raise ClaimError(f"{wanted.claim}: {where} is unhealthy: {listed.fault}", hint=hint)
+        delivery = self._place.delivery(pool)
+        asked = parameters.Parameters()
+        if not result.admin:
+            asked = parameters.of_request(wanted.configs, result)
+            parameters.check(asked, listed.device.interface, where, delivery.injection)
+        return Given(
+            result=result,
+            interface=listed.device.interface,
+            parameters=asked,
+            delivery=delivery,
+        )
+
+    async def _write(self, wanted: Allocation, given: list[Given]) -> None:
+        """Write both files, or neither, and only then take the devices for the claim's."""
+        uid, fresh = wanted.claim.uid, wanted.claim.uid not in self._known
+        data = checkpoint.dumps(wanted, self.driver)
+        path = self._place.cdi_dir / claimfiles.file_name(self.driver, uid)
+        try:
+            content = cdi.dumps(claimfiles.build(self.driver, uid, given), source=str(path))
+            await self._thread(self._write_files, uid, data, path, content, fresh)
+        except (cdi.Error, ClaimError) as error:
+            self._hold(uid, await self._thread(self._directory.look, uid))
+            raise ClaimError(f"{wanted.claim}: {error}", hint="the kubelet tries again") from error
+        self._hold(uid, wanted)
+
+    def _write_files(self, uid: str, data: bytes, path: Path, content: bytes, fresh: bool) -> None:
+        self._place.step("checkpoint")
+        try:
+            self._directory.write(uid, data)
+            self._place.step("CDI file")
+            files.write_bytes(path, content)
+        except (cdi.Error, ClaimError):
+            if fresh:
+                self._take_back(uid, path)
+            raise
+        self._place.step("prepared")
+
+    def _take_back(self, uid: str, path: Path) -> None:
+        """Leave nothing of a claim that could not be prepared; at worst it has its devices."""
+        with contextlib.suppress(cdi.StoreError):
+            files.remove(path.parent, path.name)
+        if not os.path.lexists(path):
+            self._directory.remove(uid)
+
+    async def _remove(self, uid: str) -> None:
+        try:
+            await self._thread(self._remove_files, uid)
+        except cdi.Error as error:
+            hint = "the kubelet tries again"
+            raise ClaimError(str(error), hint=hint) from error
+        self._hold(uid, None)
+
+    def _remove_files(self, uid: str) -> None:
+        self._place.step("no CDI file")
+        files.remove(self._place.cdi_dir, claimfiles.file_name(self.driver, uid))
+        self._place.step("no checkpoint")
+        self._directory.remove(uid)
+        self._place.step("unprepared")
+
+    def _hold(self, uid: str, now: Allocation | None) -> None:
+        """Note what a claim has now."""
+        if now is None:
+            self._known.pop(uid, None)
+        else:
+            self._known[uid] = now
+        self._tell()
+
+    async def _refresh(self) -> None:
+        """Note what all claims have: another instance may have changed it."""
+        self._known, self.problems = await self._thread(self._directory.scan)
+        self._tell()
+
+    def _tell(self) -> None:
+        held = holdings.held(self._known.values())
+        if held != self._held:
+            self._held = held
+            self._changed()
+
+    async def _thread(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        loop = asyncio.get_running_loop()
+        work = functools.partial(function, *args, **kwargs)
+        return await loop.run_in_executor(self._threads, work)
+
+
+def _lock(ref: ClaimRef) -> str:
+    """Name a claim's lock: no device's name has a slash."""
+    return f"claim/{ref.uid}"
+
+
+def _about(one: Allocation) -> dict[str, object]:
+    devices = [result.device for result in one.results]
+    return {"claim": f"{one.claim.namespace}/{one.claim.name}", "devices": ", ".join(devices)}

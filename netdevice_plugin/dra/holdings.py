@@ -1,0 +1,25 @@
+"""Which claim has which device, and who is in another's way. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netdevice_plugin.dra.claim import Allocation, ClaimRef
+
+
+def owned(allocation: Allocation) -> frozenset[str]:
+    """Name the devices that are a claim's own; what it has adminAccess to are not."""
+    return frozenset(one.device for one in allocation.results if not one.admin)
+
+
+def held(allocations: Iterable[Allocation]) -> dict[str, ClaimRef]:
+    """Say whose each device is."""
+    return {device: one.claim for one in allocations for device in sorted(owned(one))}
+
+
+def in_the_way(wanted: Allocation, allocations: Iterable[Allocation]) -> list[Allocation]:
+    """Find the other claims that have a device which one is to have."""
+    devices = owned(wanted)
+    return [
+        one for one in allocations if one.claim.uid != wanted.claim.uid and owned(one) & devices
+    ]
