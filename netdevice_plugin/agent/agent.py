@@ -11,6 +11,7 @@ from typing import Any
 
 from netdevice_plugin import __version__
 from netdevice_plugin.agent.asking import Asking
+from netdevice_plugin.agent.claiming import Claiming
 from netdevice_plugin.agent.configuring import Configuration
 from netdevice_plugin.agent.looking import Looking
 from netdevice_plugin.agent.offers import Offers
@@ -24,6 +25,7 @@ from netdevice_plugin.deviceplugin import Kubelet
 from netdevice_plugin.loans import reclaiming, returns
 from netdevice_plugin.loans.holders import Holders, view
 from netdevice_plugin.loans.reconciler import Reconciler
+from netdevice_plugin.operations.claims import ClaimMetrics
 from netdevice_plugin.operations.health import Pulse, Readiness
 from netdevice_plugin.operations.http import Server, metrics_page, verdict_page
 from netdevice_plugin.operations.metrics import Metrics
@@ -65,12 +67,21 @@ class Agent:
         )
         self._servers: Servers | None = None
         self._asking: Asking | None = None
+        self._claiming: Claiming | None = None
         if settings.kubelet:
             self._servers = Servers(Kubelet(config.kubelet_dir, config.registration), self._metrics)
             self._asking = Asking(config.kubelet_dir, self._metrics, self._hear)
+            self._claiming = Claiming(
+                settings,
+                config,
+                metrics=ClaimMetrics(self._metrics, config.prefix),
+                readiness=self._readiness,
+                stirred=self._stirred.set,
+            )
         self._publishing = Publishing(
             store=self._store,
             servers=self._servers,
+            claiming=self._claiming,
             metrics=self._metrics,
             readiness=self._readiness,
             notifier=self._notifier,
@@ -80,6 +91,7 @@ class Agent:
             configuration=self._configuration,
             looking=self._looking,
             asking=self._asking,
+            claiming=self._claiming,
             reconciler=self._reconciler,
             publishing=self._publishing,
             stirred=self._stirred,
@@ -161,10 +173,14 @@ class Agent:
             self._servers and self._asking
         ):  # first, so that they are there when something is published
             tasks[:0] = [self._servers.run(), self._asking.run(self._offers.kinds)]
+        if self._claiming:
+            tasks.append(self._claiming.run())
         return tasks
 
     async def _give_way(self, turn: Turn) -> None:
         other = await turn.asked()
+        if self._claiming:
+            self._claiming.keep_slices = True  # which are the other's now
         _log.info("Another agent takes over", extra={"other": other})
 
     async def _follow_links(self) -> None:

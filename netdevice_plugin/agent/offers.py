@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
 
 import cdi
 from netdevice_plugin.agent.asking import Asking
+from netdevice_plugin.agent.claiming import Claiming
 from netdevice_plugin.agent.configuring import Configuration
 from netdevice_plugin.agent.looking import Looking
 from netdevice_plugin.agent.publishing import Publishing
 from netdevice_plugin.cdistore import on_disk
+from netdevice_plugin.errors import NetdevError
 from netdevice_plugin.loans.reconciler import Reconciler
 from netdevice_plugin.look import View
 from netdevice_plugin.offering import InUse, Offering, Present, offer, remember
@@ -32,6 +35,7 @@ class Offers:
         configuration: Configuration,
         looking: Looking,
         asking: Asking | None,
+        claiming: Claiming | None = None,
         reconciler: Reconciler,
         publishing: Publishing,
         stirred: asyncio.Event,
@@ -39,6 +43,7 @@ class Offers:
         self._configuration = configuration
         self._looking = looking
         self._asking = asking
+        self._claiming = claiming
         self._reconciler = reconciler
         self._publishing = publishing
         self._stirred = stirred
@@ -56,6 +61,11 @@ class Offers:
         except cdi.Error as error:
             _log.warning("Earlier CDI files cannot be read", extra={"reason": str(error)})
         self._offering = remember(known, config.pools)
+        if self._claiming:
+            try:
+                await self._claiming.load()
+            except NetdevError as error:
+                _log.warning("Earlier claims cannot be read", extra={"reason": str(error)})
         if self._asking:
             await self._asking.ask(self.kinds())
 
@@ -89,6 +99,8 @@ class Offers:
         moved = self._seen is None or seen.attachments != self._seen.attachments
         if seen is not self._seen:
             self._reconciler.follow(seen)
+            if self._claiming:
+                self._claiming.follow(seen.attachments)
             self._seen = seen
         await self._publishing.say(self._offering, config)
         self._complain(before)
@@ -97,7 +109,7 @@ class Offers:
     def _in_use(self) -> InUse:
         """Without a kubelet nothing is ever in doubt."""
         if self._asking:
-            return self._asking.in_use
+            return _with(self._asking.in_use, self._claiming.held if self._claiming else {})
         self._turns += 1
         return InUse(serial=self._turns, known=True)
 
@@ -124,6 +136,16 @@ class Offers:
         if (deadline := offering.deadline) is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(0.0, deadline - now) + 0.01, self._stirred.set)
+
+
+def _with(in_use: InUse, held: Mapping[str, frozenset[str]]) -> InUse:
+    """Add what claims have: of that we know more than the kubelet."""
+    if not held:
+        return in_use
+    devices = dict(in_use.devices)
+    for key, names in held.items():
+        devices[key] = devices.get(key, frozenset()) | names
+    return dataclasses.replace(in_use, devices=devices)
 
 
 def _is_open(offering: Offering) -> bool:

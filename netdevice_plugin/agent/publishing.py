@@ -38,7 +38,7 @@ class Store(Protocol):
         """Name the devices that runtimes find."""
 
 
-class Claimed(Protocol):
+class Claiming(Protocol):
     """Who offers to claims what DRA has."""
 
     def publish(self, listings: Listings, config: Config) -> None:
@@ -69,7 +69,7 @@ class Publishing:
         *,
         store: Store,
         servers: Servers | None,
-        dra: Claimed | None = None,
+        claiming: Claiming | None = None,
         metrics: Metrics,
         readiness: Readiness,
         notifier: Notifier,
@@ -78,7 +78,7 @@ class Publishing:
     ) -> None:
         self._store = store
         self._servers = servers
-        self._dra = dra
+        self._claiming = claiming
         self._metrics = metrics
         self._readiness = readiness
         self._notifier = notifier
@@ -98,8 +98,8 @@ class Publishing:
         lists = {key: self._deliverable(one, sure) for key, one in classic.items()}
         if self._servers:
             self._servers.publish(classic, lists)
-        if self._dra:
-            self._dra.publish(claimed, config)
+        if self._claiming:
+            self._claiming.publish(claimed, config)
         lists |= {key: one.devices for key, one in claimed.items()}
         tell(self._lists, lists)
         self._metrics.listed(lists)

@@ -86,7 +86,6 @@ def _quit(_number: int, _frame: object) -> None:
 @click.option(
     "--kubeconfig",
     metavar="FILE",
-    envvar="KUBECONFIG",
     type=click.Path(dir_okay=False, path_type=Path),
     help="How to reach the API server; for DRA.  [default: as a pod does]",
 )

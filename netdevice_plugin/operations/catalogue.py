@@ -53,6 +53,8 @@ def _gauge(name: str, text: str, *labels: str) -> Metric:
 
 # An Allocate is memory alone: what takes milliseconds waited for something.
 _ALLOCATE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+# An API server's answer, and two files that are synced.
+_CLAIM = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0)
 # The mover's own, docs/reference/mover.md.
 MOVER_BUCKETS = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
 
@@ -91,6 +93,22 @@ TOLD = (
     _counter("reclaims", "Devices that the agent had brought home, or tried to.", "outcome"),
     _counter("inventory_snapshots", "Looks at the links of the host that found a change."),
     _counter("netlink_overruns", "Times that the kernel dropped events, and all was read again."),
+    _gauge("dra_registered", "1 if the kubelet has taken the DRA driver.", "driver"),
+    _gauge("claimed_devices", "Devices of claims that are prepared.", "driver"),
+    _counter("claim_calls", "Claims prepared and unprepared for the kubelet.", "call", "outcome"),
+    Metric(
+        "claim_call_duration_seconds",
+        Kind.HISTOGRAM,
+        "How long a claim that was prepared or unprepared took, the API server's part included.",
+        ("call",),
+        _CLAIM,
+    ),
+    _counter("claims_taken_over", "Claims that had a device and were over, found by another one."),
+    _gauge("slices", "ResourceSlices that the API server has of this node.", "driver"),
+    _gauge("slices_in_sync", "1 if they are what they should be.", "driver"),
+    _counter("slice_writes", "ResourceSlices written.", "verb"),
+    _counter("slice_failures", "Calls for ResourceSlices that failed; each is made again."),
+    _counter("claim_status_writes", "Updates of claims' status.", "outcome"),
     _counter("config_reloads", "Configurations read, applied or refused.", "outcome"),
     _gauge("config_last_reload_successful", "0 while the file on disk is not what runs."),
     _gauge("config_applied_timestamp_seconds", "When the running configuration was applied."),

@@ -75,27 +75,33 @@ class Metrics:
 
     def _begin(self) -> None:
         """Make known what can happen: a first failure shows as a rise from 0."""
-        self._set("build_info", 1, __version__)
+        self.set("build_info", 1, __version__)
         for outcome in RECLAIMS.values():
-            self._count("reclaims_total", outcome, by=0)
+            self.count("reclaims_total", outcome, by=0)
         for outcome in ("applied", "refused"):
-            self._count("config_reloads_total", outcome, by=0)
+            self.count("config_reloads_total", outcome, by=0)
         for source in ("podresources", "checkpoint"):
             for outcome in ("answered", "failed"):
-                self._count("kubelet_queries_total", source, outcome, by=0)
+                self.count("kubelet_queries_total", source, outcome, by=0)
         self.loans(())
 
     def page(self) -> bytes:
         """All of it in Prometheus' text format, version 0.0.4."""
         return prometheus_client.generate_latest(_WithoutCreated(self.registry))
 
-    def _count(self, name: str, *labels: str, by: int = 1) -> None:
+    def count(self, name: str, *labels: str, by: int = 1) -> None:
+        """Count one more, or so many, of a counter of the catalogue."""
         metric = self._counters[name]
         (metric.labels(*labels) if labels else metric).inc(by)
 
-    def _set(self, name: str, value: float, *labels: str) -> None:
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge of the catalogue."""
         metric = self._gauges[name]
         (metric.labels(*labels) if labels else metric).set(value)
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Note one more value of a histogram of the catalogue."""
+        self._histograms[name].labels(*labels).observe(value)
 
     # ---- devices and loans: loans.reconciler.Observer, by shape
 
@@ -106,7 +112,7 @@ class Metrics:
             for one in devices:
                 counts[state_of(one)] += 1
             for state, count in counts.items():
-                self._set("devices", count, resource, state)
+                self.set("devices", count, resource, state)
             if resource not in self._resources:
                 self._appear(resource)
         for resource in self._resources - lists.keys():
@@ -116,16 +122,16 @@ class Metrics:
         self._resources.add(resource)
         if not self._kubelet:
             return
-        self._set("kubelet_registered", 0, resource)
-        self._set("kubelet_stream_open", 0, resource)
+        self.set("kubelet_registered", 0, resource)
+        self.set("kubelet_stream_open", 0, resource)
         self._histograms["allocation_duration_seconds"].labels(resource)
         for name in (
             *("allocated_devices_total", "kubelet_registrations_total"),
             *("kubelet_registration_failures_total", "kubelet_lists_sent_total"),
         ):
-            self._count(name, resource, by=0)
+            self.count(name, resource, by=0)
         for code in CODES:
-            self._count("allocations_total", resource, code, by=0)
+            self.count("allocations_total", resource, code, by=0)
 
     def _disappear(self, resource: str) -> None:
         self._resources.discard(resource)
@@ -141,31 +147,31 @@ class Metrics:
         for one in records:
             counts[one.phase] += 1
         for phase, count in counts.items():
-            self._set("loans", count, phase.value)
-        self._set("unreadable_records", unreadable)
+            self.set("loans", count, phase.value)
+        self.set("unreadable_records", unreadable)
 
     def orphans(self, count: int) -> None:
         """So many loans have a holder that lives and is no pod's."""
-        self._set("orphans", count)
+        self.set("orphans", count)
 
     def holders_died(self, count: int = 1) -> None:
         """So many loans more were found whose holders had died without returning them."""
-        self._count("dead_holders_total", by=count)
+        self.count("dead_holders_total", by=count)
 
     def reclaimed(self, code: int) -> None:
         """A run of the mover's `reclaim` by the agent has ended with that exit code."""
-        self._count("reclaims_total", RECLAIMS.get(code, "failed"))
+        self.count("reclaims_total", RECLAIMS.get(code, "failed"))
 
     # ---- the kubelet: deviceplugin.Observer, by shape
 
     def registered(self, resource: str) -> None:
         """The kubelet took a registration."""
-        self._count("kubelet_registrations_total", resource)
+        self.count("kubelet_registrations_total", resource)
         self._of("kubelet_registered", resource, 1)
 
     def registration_failed(self, resource: str, reason: str) -> None:
         """It did not; the reason is for the log, not for a label."""
-        self._count("kubelet_registration_failures_total", resource)
+        self.count("kubelet_registration_failures_total", resource)
         self._of("kubelet_registered", resource, 0)
 
     def stream_opened(self, resource: str) -> None:
@@ -178,61 +184,61 @@ class Metrics:
 
     def list_sent(self, resource: str, healthy: int, unhealthy: int) -> None:
         """A list went to the kubelet."""
-        self._count("kubelet_lists_sent_total", resource)
+        self.count("kubelet_lists_sent_total", resource)
 
     def allocated(self, resource: str, devices: Sequence[str], seconds: float) -> None:
         """An Allocate succeeded."""
-        self._count("allocations_total", resource, "OK")
-        self._count("allocated_devices_total", resource, by=len(devices))
+        self.count("allocations_total", resource, "OK")
+        self.count("allocated_devices_total", resource, by=len(devices))
         self._histograms["allocation_duration_seconds"].labels(resource).observe(seconds)
 
     def allocation_failed(self, resource: str, code: str) -> None:
         """An Allocate failed with that gRPC code, such as NOT_FOUND."""
-        self._count("allocations_total", resource, code)
+        self.count("allocations_total", resource, code)
 
     def _of(self, name: str, resource: str, value: int) -> None:
         """Set a gauge, but not one of a resource that is gone: it would stay for ever."""
         if resource in self._resources:
-            self._set(name, value, resource)
+            self.set(name, value, resource)
 
     def queried(self, source: str, *, ok: bool) -> None:
         """`podresources` or `checkpoint` was asked who uses what."""
-        self._count("kubelet_queries_total", source, "answered" if ok else "failed")
+        self.count("kubelet_queries_total", source, "answered" if ok else "failed")
 
     # ---- the rest
 
     def in_charge(self, charge: bool) -> None:
         """Whether this agent serves the node, or waits for another one to hand over."""
-        self._set("in_charge", charge)
+        self.set("in_charge", charge)
 
     def snapshot(self) -> None:
         """The inventory has found a change."""
-        self._count("inventory_snapshots_total")
+        self.count("inventory_snapshots_total")
 
     def netlink_overrun(self, count: int = 1) -> None:
         """The kernel dropped events."""
-        self._count("netlink_overruns_total", by=count)
+        self.count("netlink_overruns_total", by=count)
 
     def config_applied(self, digest: str) -> None:
         """A configuration runs now; the digest names it, and there is one series for it."""
         self._gauges["config_info"].clear()
-        self._set("config_info", 1, digest)
-        self._set("config_last_reload_successful", 1)
-        self._set("config_applied_timestamp_seconds", time.time())
-        self._count("config_reloads_total", "applied")
+        self.set("config_info", 1, digest)
+        self.set("config_last_reload_successful", 1)
+        self.set("config_applied_timestamp_seconds", time.time())
+        self.count("config_reloads_total", "applied")
 
     def config_refused(self) -> None:
         """A configuration was not taken; the old one goes on."""
-        self._set("config_last_reload_successful", 0)
-        self._count("config_reloads_total", "refused")
+        self.set("config_last_reload_successful", 0)
+        self.count("config_reloads_total", "refused")
 
     def cdi_written(self, count: int = 1) -> None:
         """CDI files were written."""
-        self._count("cdi_writes_total", by=count)
+        self.count("cdi_writes_total", by=count)
 
     def cdi_write_failed(self) -> None:
         """One could not be."""
-        self._count("cdi_write_failures_total")
+        self.count("cdi_write_failures_total")
 
 
 class _WithoutCreated(Collector):
