@@ -63,6 +63,10 @@ class Answer:
         """The last text of that key."""
         return bytes.fromhex(dict(self.fields)[key])
 
+    def all(self, key: str) -> list[str]:
+        """Every value of a key that repeats, as it was written."""
+        return [value for name, value in self.fields if name == key]
+
     def texts(self, key: str) -> list[str]:
         """Every text of a key that repeats."""
         return [bytes.fromhex(value).decode() for name, value in self.fields if name == key]

@@ -13,6 +13,24 @@ static void check_line(const char *line)
         MUST((unsigned char)*line >= 0x20 && *line != 0x7f);
 }
 
+static void check_phrases(const struct options *options)
+{
+    const struct vlan_arg *vlan = &options->vlan;
+    const struct vrf_arg *vrf = &options->vrf;
+
+    MUST(options->rule_count <= OPTIONS_RULES && options->neighbour_count <= OPTIONS_NEIGHBOURS);
+    for (size_t i = 0; i < options->rule_count; i++) {
+        const struct rule_arg *rule = &options->rules[i];
+        MUST(rule->table > 0 && !ip_has_host_bits(&rule->from) && !ip_has_host_bits(&rule->to));
+        MUST(!rule->from.family || !rule->to.family || rule->from.family == rule->to.family);
+    }
+    for (size_t i = 0; i < options->neighbour_count; i++)
+        MUST(ip_size(&options->neighbours[i].ip) > 0);
+    MUST(vlan->id <= 4094 && (vlan->id == 0) == (vlan->protocol == 0));
+    MUST(vlan->id == 0 || (is_link_name(span_of(vlan->name)) && strcmp(vlan->name, options->as)));
+    MUST(vrf->table == 0 || (is_link_name(span_of(vrf->name)) && strcmp(vrf->name, options->as)));
+}
+
 static void check_attach(const struct options *options)
 {
     MUST(is_link_name(span_of(options->link)));
@@ -30,6 +48,7 @@ static void check_attach(const struct options *options)
         MUST(!route->source.family || route->source.family == route->destination.family);
         MUST(route->table > 0);
     }
+    check_phrases(options);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

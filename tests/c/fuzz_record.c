@@ -66,6 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     look_at(ROUTE, &record.routes);
     look_at(NEXTHOP, &record.nexthops);
     look_at(NEIGHBOUR, &record.neighbours);
+    look_at(RULE, &record.pod_rules);
+    look_at(ROUTE, &record.pod_defaults);
     MUST(rewrite(first, length, second) == length);
     MUST(memcmp(first, second, length) == 0);
     return 0;
