@@ -30,4 +30,5 @@ main.commands_at = {
     "doctor": "netdevice_plugin.cli.doctor:doctor",
     "mover": "netdevice_plugin.cli.mover:mover",
     "config": "netdevice_plugin.cli.config:config",
+    "claim": "netdevice_plugin.cli.claim:claim",
 }

@@ -137,5 +137,3 @@ def _check_vlan(parameters: Parameters, interface: Interface) -> Iterator[str]:
         yield f"interfaceName: {name} is the name of the link below the VLAN, which keeps it"
     if len(name.encode(errors="surrogateescape")) > _NAME_MAX:
         yield f"vlan: {name!r} has more than {_NAME_MAX} bytes; give an interfaceName"
-    if parameters.mtu and interface.mtu and parameters.mtu > interface.mtu:
-        yield f"mtu: {parameters.mtu} is more than the {interface.mtu} of the link below the VLAN"

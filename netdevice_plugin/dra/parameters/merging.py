@@ -85,8 +85,7 @@ def merge(entries: Iterable[Entry], problems: list[Problem]) -> Parameters:
     merged = Parameters()
     places: dict[str, tuple[Node, str]] = {}
     for entry in entries:
-        size(entry, problems)
-        read = reading.read(entry.node, entry.place, problems)
+        read = read_entry(entry, problems)
         given = entry.node.value if isinstance(entry.node.value, dict) else {}
         merged = _over(merged, read, given)
         places |= {key: (node, join(entry.place, key)) for key, node in given.items()}
@@ -95,8 +94,13 @@ def merge(entries: Iterable[Entry], problems: list[Problem]) -> Parameters:
     return together.complete(merged, together.Places(places, problems))
 
 
-def size(entry: Entry, problems: list[Problem]) -> None:
-    """Hold an entry against what the API server takes."""
+def read_entry(entry: Entry, problems: list[Problem]) -> Parameters:
+    """Read one entry by itself: what others add to it, or it to them, does not count."""
+    _check_size(entry, problems)
+    return reading.read(entry.node, entry.place, problems)
+
+
+def _check_size(entry: Entry, problems: list[Problem]) -> None:
     text = json.dumps(plain(entry.node), ensure_ascii=False, separators=(",", ":"))
     length = len(text.encode(errors="surrogatepass"))
     if length > MAX_SIZE:

@@ -39,7 +39,10 @@ class Route:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Which packets of the pod go by which table; one condition at least."""
+    """Which packets of the pod go by which table; one condition at least.
+
+    It is of the family of its networks, and for both where it has none.
+    """
 
     table: int
     source: str = ""  # networks

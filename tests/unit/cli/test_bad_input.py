@@ -26,6 +26,7 @@ READERS = {
     "cdi prune --config": (("cdi", "prune", "--config", "{}"), 2),
     "devices --config": (("devices", "--config", "{}"), 2),
     "config check": (("config", "check", "{}"), 2),
+    "claim check": (("claim", "check", "{}"), 2),
     "config show": (("config", "show", "{}"), 2),
     "cdi validate": (("cdi", "validate", "{}"), 1),
     "cdi inject": (("cdi", "inject", "--in-place", "{}", "vendor.com/net=a"), None),

@@ -360,11 +360,6 @@ LINKS: dict[str, tuple[Interface, dict[str, Any], str]] = {
         {"vlan": {"id": 100}},
         "vlan: 'enp129s0f1np1.100' has more than 15 bytes; give an interfaceName",
     ),
-    "vlan with a larger mtu": (
-        ETH1,
-        {"vlan": {"id": 5}, "mtu": 9000},
-        "mtu: 9000 is more than the 1500 of the link below the VLAN",
-    ),
 }
 
 
