@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.fakes.apiserver import rules, slicerules
+from tests.fakes.apiserver import expressions, rules, slicerules
 from tests.fakes.apiserver.manifest import Manifest, at, items
 from tests.fakes.apiserver.rules import Problems
 
@@ -134,20 +134,8 @@ def _selector(problems: Problems, where: str, selector: Manifest) -> None:
         problems.required(f"{where}.cel")
     elif len((expression or "").encode()) > 10 * 1024:
         problems.too_long(f"{where}.cel.expression", 10 * 1024)
-    elif why := uncompilable(expression or ""):
+    elif why := expressions.problem(expression or ""):
         problems.invalid(f"{where}.cel.expression", expression or "", why)
-
-
-def uncompilable(expression: str) -> str:
-    """Say why an expression does not parse; empty if it does. The types are not checked."""
-    import celpy  # noqa: PLC0415 - a second to import, and needed for CEL alone
-    from celpy.celparser import CELParseError  # noqa: PLC0415
-
-    try:
-        celpy.Environment().compile(expression)
-    except CELParseError as error:
-        return f"compilation failed: {error.args[0]}"
-    return ""
 
 
 def toleration(problems: Problems, where: str, found: Manifest) -> None:

@@ -71,6 +71,12 @@ class Registry:
                 raise kind.exists(made["metadata"]["name"])
             return self._keep(kind, made)
 
+    def adopt(self, kind: Kind, manifest: Manifest) -> Manifest:
+        """Keep an object that is somebody else's already, with the uid that it has there."""
+        with self.store.lock:
+            metadata = {"creationTimestamp": strategies.now(), **manifest["metadata"]}
+            return self._keep(kind, {**manifest, "metadata": metadata})
+
     def replace(
         self, kind: Kind, manifest: Manifest, guard: Guard = NOBODY, *, status: bool = False
     ) -> Manifest:

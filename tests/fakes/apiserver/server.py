@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import json
 import pathlib
+import ssl
 import threading
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+import aiohttp
 import yaml
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -44,6 +46,13 @@ class _Resetting(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         transport.abort()
+
+
+class Answer(NamedTuple):
+    """What the server said."""
+
+    status: int
+    body: Manifest
 
 
 class ApiServer:
@@ -127,6 +136,14 @@ class ApiServer:
         path.write_text(json.dumps(said), encoding="utf-8")
         return path
 
+    def ask(self, method: str, path: str, token: str = "", *, seconds: float = 10) -> Answer:
+        """Call this server over HTTP from its own thread, which may be in another netns.
+
+        Raises:
+            OSError: it cannot be reached, or does not answer in time.
+        """
+        return self._do(self._ask(method, path, token or self.admin, seconds))
+
     def apply(self, *documents: Manifest) -> None:
         """Take roles, bindings and policies, and create what is none of those.
 
@@ -185,6 +202,16 @@ class ApiServer:
 
     def _do(self, work: Coroutine[object, object, Found]) -> Found:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _ask(self, method: str, path: str, token: str, seconds: float) -> Answer:
+        headers = {"Authorization": f"Bearer {token}"}
+        tls = ssl.create_default_context(cafile=self.authority) if self.authority else True
+        try:
+            async with asyncio.timeout(seconds), aiohttp.ClientSession(headers=headers) as session:
+                async with session.request(method, self.url + path, ssl=tls) as response:
+                    return Answer(response.status, json.loads(await response.read()))
+        except aiohttp.ClientError as error:
+            raise OSError(f"{self.url}: {error}") from error
 
     async def _begin(self) -> None:
         self._web = web.Server(self._handle, request_factory=_request, access_log=None)
