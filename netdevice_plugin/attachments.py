@@ -100,6 +100,8 @@ class Attachment:
     recorded: int | None = None  # CLOCK_BOOTTIME, seconds
     pod_name: str = ""  # of the link, in the pod
     pod_ifindex: int | None = None
+    pod_vlan: str = ""  # on the link, in the pod: what the pod uses in its stead
+    pod_vrf: str = ""  # around it, in the pod
     spec: Identity = Identity()
     addresses: tuple[bytes, ...] = ()  # RTM_NEWADDR bodies: ifaddrmsg and attributes
     routes: tuple[bytes, ...] = ()  # RTM_NEWROUTE bodies
@@ -207,6 +209,8 @@ def parse(data: bytes, path: Path) -> Attachment:
         recorded=record.number("recorded", _U64),
         pod_name=record.link_name("pod.name"),
         pod_ifindex=record.ifindex("pod.ifindex"),
+        pod_vlan=record.link_name("pod.vlan"),
+        pod_vrf=record.link_name("pod.vrf"),
         spec=_identity(record),
         addresses=record.every_hex("address"),
         routes=record.every_hex("route"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -314,6 +315,27 @@ def test_a_pod_whose_processes_are_gone_gives_the_link_back(
     mover.detach(container).ok()
     assert_same(mover.host, before)
     assert mover.leftovers() == []
+
+
+def test_an_attach_that_fails_at_its_very_end_leaves_host_and_pod_as_they_were(
+    mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    make_up(mover.host)
+    before = settled(mover.host)
+    container = containers.of(pod)
+    args = (*identity(mover.host), *ALL)
+    mover.attach(container, *args).ok()
+    pages = len(mover.record().text) // 4096 + 1
+    mover.detach(container).ok()
+    # Room for the record, but not for the next one beside it.
+    size = f"size={(2 * pages - 1) * 4096}"
+    directory = str(mover.run_dir / "attachments")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", directory], check=True)
+    result = mover.attach(container, *args)
+    assert result.code == 1
+    assert "write the record: No space left on device" in result.reason
+    assert_same(mover.host, before)
+    assert_same(pod, own)
 
 
 REFUSED = {

@@ -1,0 +1,106 @@
+"""What a killed mover made in a pod that lives on is undone by the next one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernel.mover.dump import Dump, assert_same, settled
+from tests.kernel.mover.harness import Containers, Mover, Result, identity
+from tests.kernel.mover.test_killed import (
+    Heal,
+    by_reclaim,
+    by_the_next_container,
+    each_step,
+    killed_at,
+    rich,
+)
+from tests.kernel.mover.test_pod_policy import ALL, OWN
+from tests.kernel.scratch import Netns
+
+
+@pytest.fixture
+def own(pod: Netns) -> Dump:
+    """A pod with links, routes and rules of its own, one of them like one of ours."""
+    pod.sysctl("ipv6/conf/default/accept_dad", "0")
+    pod.batch([*OWN, "rule add from 10.7.0.5 table 7 priority 299"])
+    return settled(pod)
+
+
+@pytest.mark.parametrize("heal", [by_reclaim, by_the_next_container])
+def test_an_attach_killed_at_any_step_leaves_the_pod_as_it_was(
+    heal: Heal, fast_mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    before = rich(fast_mover.host, "veth")
+    args = (*identity(fast_mover.host), *ALL)
+
+    def attach(step: int) -> Result:
+        container = containers.of(pod)
+        result = fast_mover.attach(container, *args, env=killed_at(step))
+        heal(fast_mover, containers, container, args)
+        assert_same(pod, own)
+        assert_same(fast_mover.host, before)
+        assert fast_mover.leftovers() == []
+        return result
+
+    assert each_step(attach) > 40
+
+
+def test_a_detach_killed_at_any_step_leaves_the_pod_as_it_was(
+    fast_mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    before = rich(fast_mover.host, "veth")
+    args = (*identity(fast_mover.host), *ALL)
+
+    def detach(step: int) -> Result:
+        container = containers.of(pod)
+        fast_mover.attach(container, *args).ok()
+        result = fast_mover.detach(container, env=killed_at(step))
+        by_reclaim(fast_mover, containers, container, args)
+        assert_same(pod, own)
+        assert_same(fast_mover.host, before)
+        assert fast_mover.leftovers() == []
+        return result
+
+    assert each_step(detach) > 30
+
+
+def test_a_rollback_killed_at_any_step_leaves_the_pod_as_it_was(
+    fast_mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    before = rich(fast_mover.host, "veth")
+    args = (*identity(fast_mover.host), *ALL)
+
+    def attach(step: int) -> Result:
+        container = containers.of(pod)
+        broken = (*args, "--route", "10.98.0.0/16 via 172.31.0.1")
+        result = fast_mover.attach(container, *broken, env=killed_at(step))
+        by_reclaim(fast_mover, containers, container, args)
+        assert_same(pod, own)
+        assert_same(fast_mover.host, before)
+        return result
+
+    assert each_step(attach) > 60
+
+
+def test_an_attach_that_is_killed_is_made_good_by_the_same_container(
+    fast_mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    before = rich(fast_mover.host, "veth")
+    args = (*identity(fast_mover.host), *ALL)
+    reference = containers.of(pod)
+    fast_mover.attach(reference, *args).ok()
+    wanted = settled(pod)
+    fast_mover.detach(reference).ok()
+
+    def attach(step: int) -> Result:
+        container = containers.of(pod)
+        result = fast_mover.attach(container, *args, env=killed_at(step))
+        fast_mover.attach(container, *args).ok()
+        assert_same(pod, wanted)
+        fast_mover.detach(container).ok()
+        container.end()
+        assert_same(pod, own)
+        assert_same(fast_mover.host, before)
+        return result
+
+    each_step(attach)
