@@ -14,7 +14,7 @@ from collections.abc import Mapping
 _SWITCH = (0, 1)
 _COUNT = (0, 100)  # probes, packets
 _SECONDS = (0, 86_400)
-_MILLISECONDS = (1, 86_400_000)
+_MILLISECONDS = (100, 86_400_000)  # kept in ticks of up to 10
 _TICKS = (0, 8_640_000)  # hundredths of a second (USER_HZ)
 _BYTES = (0, 2**24)
 
