@@ -37,10 +37,11 @@ def is_uid(text: str) -> bool:
     return bool(_UID.fullmatch(text))
 
 
-def decode(claim: object, ref: ClaimRef, *, driver: str, node: str) -> Allocation:
-    """Read what a claim has of a driver's on a node.
+def decode(claim: object, ref: ClaimRef, *, driver: str, node: str | None) -> Allocation:
+    """Read what a claim has of a driver's on a node; None is on any.
 
-    Entries of its configuration that are for none of these results are left out.
+    Entries of its configuration that are for none of these results are left out, as
+    are those for what it may only look at.
     Raises NotAllocatedError, or ClaimError for what cannot be: each names the field.
     """
     return _Reader(ref, driver, node).read(claim)
@@ -81,7 +82,7 @@ def _encode_config(config: Opaque, driver: str) -> dict[str, object]:
 class _Reader:
     """The steps of `decode`, with what their messages say."""
 
-    def __init__(self, ref: ClaimRef, driver: str, node: str) -> None:
+    def __init__(self, ref: ClaimRef, driver: str, node: str | None) -> None:
         self._ref = ref
         self._driver = driver
         self._node = node
@@ -89,17 +90,19 @@ class _Reader:
     def read(self, claim: object) -> Allocation:
         claim = self._mapping(claim, "the claim")
         self._check_identity(self._mapping(claim.get("metadata"), "metadata"))
-        status = self._mapping(claim.get("status") or {}, "status")
-        if not status.get("allocation"):
+        status = self._mapping(claim.get("status"), "status", optional=True)
+        if status.get("allocation") is None:
             hint = "the scheduler allocates it for a pod that uses it; the kubelet tries again"
             raise NotAllocatedError(f"{self._ref} is not allocated", hint=hint)
         allocation = self._mapping(status["allocation"], "status.allocation")
-        devices = self._mapping(allocation.get("devices") or {}, "status.allocation.devices")
-        results = tuple(self._results(devices.get("results") or ()))
+        place = "status.allocation.devices"
+        devices = self._mapping(allocation.get("devices"), place, optional=True)
+        results = tuple(self._results(devices.get("results")))
         self._check_results(results)
-        configs = self._configs(devices.get("config") or ())
-        used = [one for one in configs if any(applies(one.requests, r) for r in results)]
-        return Allocation(claim=self._ref, results=results, configs=tuple(used))
+        moved = [one for one in results if not one.admin]
+        configs = self._configs(devices.get("config"))
+        used = tuple(one for one in configs if any(applies(one.requests, it) for it in moved))
+        return Allocation(claim=self._ref, results=results, configs=used)
 
     def _check_identity(self, metadata: Mapping[str, object]) -> None:
         uid = self._text(metadata, "uid", "metadata", MAX_REQUEST)
@@ -114,7 +117,7 @@ class _Reader:
             if self._text(one, "driver", place) != self._driver:
                 continue
             pool = self._text(one, "pool", place)
-            if pool.startswith(f"{self._node}/"):
+            if self._node is None or pool.startswith(f"{self._node}/"):
                 yield self._result(one, pool, place)
 
     def _result(self, one: Mapping[str, object], pool: str, place: str) -> Result:
@@ -134,7 +137,8 @@ class _Reader:
 
     def _check_results(self, results: Sequence[Result]) -> None:
         if not results:
-            what = f"{self._ref} has no device of {self._driver} on the node {self._node}"
+            where = f" on the node {self._node}" if self._node is not None else ""
+            what = f"{self._ref} has no device of {self._driver}{where}"
             hint = "if the pod was scheduled here, --node-name is not the node's name"
             raise NotAllocatedError(what, hint=hint)
         owned = [one.device for one in results if not one.admin]
@@ -144,7 +148,7 @@ class _Reader:
 
     def _configs(self, found: object) -> Iterator[Opaque]:
         for place, one in self._items(found, _CONFIG, MAX_CONFIGS):
-            opaque = self._mapping(one.get("opaque") or {}, f"{place}.opaque")
+            opaque = self._mapping(one.get("opaque"), f"{place}.opaque", optional=True)
             if opaque.get("driver") != self._driver:
                 continue
             where = f"{place}.opaque.parameters"
@@ -152,26 +156,32 @@ class _Reader:
                 parameters=self._mapping(opaque.get("parameters"), where),
                 place=where,
                 from_class=one.get("source") == "FromClass",
-                requests=self._requests(one.get("requests") or (), f"{place}.requests"),
+                requests=self._requests(one.get("requests"), f"{place}.requests"),
             )
 
     def _requests(self, found: object, place: str) -> tuple[str, ...]:
+        found = () if found is None else found
         if not isinstance(found, list | tuple) or len(found) > MAX_RESULTS:
             self._refuse(place, f"must be a list of at most {MAX_RESULTS} names")
-        if not all(isinstance(one, str) for one in found):
-            self._refuse(place, "must be a list of names")
+        if not all(isinstance(one, str) and len(one) <= MAX_REQUEST for one in found):
+            self._refuse(place, f"must be a list of names, of at most {MAX_REQUEST} characters")
         return tuple(found)
 
     def _items(
         self, found: object, place: str, limit: int
     ) -> Iterator[tuple[str, Mapping[str, object]]]:
+        found = () if found is None else found
         if not isinstance(found, list | tuple) or len(found) > limit:
             self._refuse(place, f"must be a list of at most {limit}")
         for index, one in enumerate(found):
             where = f"{place}[{index}]"
             yield where, self._mapping(one, where)
 
-    def _mapping(self, value: object, place: str) -> Mapping[str, object]:
+    def _mapping(
+        self, value: object, place: str, *, optional: bool = False
+    ) -> Mapping[str, object]:
+        if value is None and optional:
+            return {}
         if not isinstance(value, Mapping):
             self._refuse(place, "must be an object")
         return value

@@ -355,7 +355,11 @@ class Claims:
 
     async def _refresh(self) -> None:
         """Note what all claims have: another instance may have changed it."""
+        before = self.problems
         self._known, self.problems = await self._thread(self._directory.scan)
+        for problem in self.problems:
+            if problem not in before:
+                _log.warning("Checkpoint of a claim cannot be read", extra={"reason": problem})
         self._tell()
 
     def _tell(self) -> None:
