@@ -14,6 +14,8 @@ from netdevice_plugin.yamlnode import Node, Problem, join, shorten
 _T = TypeVar("_T")
 Parser = Callable[[str], _T]
 
+SUGGESTIONS = 20  # problems until what was meant is not looked for any more: it takes 1 ms
+
 
 class Section:
     """A mapping whose keys are taken one by one; what is wrong is collected in `problems`.
@@ -134,7 +136,8 @@ class Section:
         """Report every key that nobody took."""
         for key, node in self.items.items():
             if key not in self.known:
-                self.report(node, join(self.path, key), f"unknown key{near(key, self.known)}")
+                meant = near(key, self.known) if len(self.problems) < SUGGESTIONS else ""
+                self.report(node, join(self.path, key), f"unknown key{meant}")
 
 
 def near(key: str, known: list[str]) -> str:

@@ -6,7 +6,7 @@
 """
 
 from netdevice_plugin.dra.parameters.fitting import check, check_all, names_in_pod, pod_name
-from netdevice_plugin.dra.parameters.merging import InvalidParametersError, of_request
+from netdevice_plugin.dra.parameters.merging import InvalidParametersError, applies, of_request
 from netdevice_plugin.dra.parameters.model import (
     Ethtool,
     Neighbour,
@@ -30,6 +30,7 @@ __all__ = [
     "Rule",
     "Vlan",
     "Vrf",
+    "applies",
     "check",
     "check_all",
     "mover_options",

@@ -22,6 +22,7 @@ _Pairs = tuple[tuple[str, _T], ...]
 
 MAX_SIZE = 10 * 1024  # bytes of one entry as JSON (k8s.io/api/resource/v1)
 MAX_DEPTH = 8  # twice what the deepest field has
+MAX_SHOWN = 10  # problems in a message: a pod's event has 1,024 characters
 
 _FIELDS = {
     "interfaceName": "interface_name",
@@ -46,7 +47,9 @@ class InvalidParametersError(ParameterError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         hint = "see docs/reference/claim-parameters.md, and try: netdevice-plugin claim check FILE"
-        super().__init__("; ".join(self.problems), hint=hint)
+        more = len(self.problems) - MAX_SHOWN
+        shown = [*self.problems[:MAX_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        super().__init__("; ".join(shown), hint=hint)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,16 +99,13 @@ def merge(entries: Iterable[Entry], problems: list[Problem]) -> Parameters:
 
 def read_entry(entry: Entry, problems: list[Problem]) -> Parameters:
     """Read one entry by itself: what others add to it, or it to them, does not count."""
-    _check_size(entry, problems)
-    return reading.read(entry.node, entry.place, problems)
-
-
-def _check_size(entry: Entry, problems: list[Problem]) -> None:
     text = json.dumps(plain(entry.node), ensure_ascii=False, separators=(",", ":"))
-    length = len(text.encode(errors="surrogatepass"))
-    if length > MAX_SIZE:
-        text = f"has {length} bytes as JSON, and Kubernetes takes {MAX_SIZE}"
-        problems.append(Problem(entry.node.line, entry.place, text))
+    size = len(text.encode(errors="surrogatepass"))
+    if size <= MAX_SIZE:
+        return reading.read(entry.node, entry.place, problems)
+    reason = f"has {size} bytes as JSON, and Kubernetes takes {MAX_SIZE}"
+    problems.append(Problem(entry.node.line, entry.place, reason))
+    return Parameters()
 
 
 def tree(value: object, place: str, problems: list[Problem], depth: int = 0) -> Node:

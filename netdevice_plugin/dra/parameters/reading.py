@@ -19,7 +19,7 @@ from netdevice_plugin.dra.parameters.model import (
     Vlan,
     Vrf,
 )
-from netdevice_plugin.sections import Section
+from netdevice_plugin.sections import SUGGESTIONS, Section
 from netdevice_plugin.yamlnode import Node, Problem, join, shorten
 
 API_VERSION = "netdevice.networking.k8s.io/v1alpha1"
@@ -226,7 +226,8 @@ def _sysctls(section: Section) -> tuple[tuple[str, int], ...]:
         place = join(section.path, "sysctls") + f"[{shorten(key)}]"
         bounds = sysctls.ALLOWED.get(key)
         if bounds is None:
-            section.report(node, place, sysctls.why_not(key))
+            suggest = len(section.problems) < SUGGESTIONS
+            section.report(node, place, sysctls.why_not(key, suggest=suggest))
             continue
         value = section.count(node, place, bounds)
         if value is not None:

@@ -114,14 +114,14 @@ def path(name: str) -> str:
     return name.removeprefix("net.").replace(".", "/")
 
 
-def why_not(name: str) -> str:
-    """Say what is wrong with a name that is not allowed."""
+def why_not(name: str, *, suggest: bool = True) -> str:
+    """Say what is wrong with a name that is not allowed, and perhaps what was meant."""
     import difflib  # noqa: PLC0415 - only mistakes need it
 
     words = name.split(".")
     shortened = ".".join((*words[:3], *words[4:]))
     if len(words) == 5 and shortened in ALLOWED:
         return f"is written without the name of the link: {shortened}"
-    close = difflib.get_close_matches(name.lower()[:60], ALLOWED, 1)
+    close = difflib.get_close_matches(name.lower()[:60], ALLOWED, 1) if suggest else ()
     meant = f" (did you mean {close[0]}?)" if close else ""
     return f"is not a setting that a claim may change{meant}"

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from netdevice_plugin.cli import claims
 from netdevice_plugin.dra.parameters import API_VERSION
 from tests.unit.cli.running import run
 from tests.unit.cli.test_imports import imported
@@ -278,6 +281,32 @@ def test_standard_input_is_a_file() -> None:
 )
 def test_what_kubernetes_would_refuse_is_left_to_it(tmp_path: Path, text: str) -> None:
     assert Outcome(tmp_path, text).code == 0
+
+
+words = st.sampled_from(
+    [
+        *("apiVersion", "kind", "items", "metadata", "name", "spec", "devices", "requests"),
+        *("exactly", "firstAvailable", "deviceClassName", "count", "adminAccess", "config"),
+        *("opaque", "driver", "parameters", "mtu", "routes", "resource.k8s.io/v1", "List"),
+        *("ResourceClaim", "ResourceClaimTemplate", "DeviceClass", "networking.k8s.io"),
+        *("NetDeviceParameters", API_VERSION),
+    ]
+)
+shapes = st.recursive(
+    st.none() | st.booleans() | st.integers() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(st.lists(shapes, max_size=3), words, shapes)
+def test_whatever_a_manifest_is_it_ends_in_a_report(
+    items: list[object], kind: str, spec: object
+) -> None:
+    ours = {"apiVersion": "resource.k8s.io/v1", "kind": kind, "spec": spec, "items": items}
+    claims.check(
+        {"a": json.dumps(ours).encode(), "b": json.dumps(items).encode()}, "networking.k8s.io"
+    )
 
 
 def test_no_server_is_imported(tmp_path: Path) -> None:

@@ -45,5 +45,5 @@ def problems_of(configs: list[Opaque], result: Result = RESULT) -> list[str]:
     """What is wrong with these entries: one line each."""
     with pytest.raises(InvalidParametersError) as caught:
         of_request(configs, result)
-    assert str(caught.value) == "; ".join(caught.value.problems)
+    assert str(caught.value).startswith("; ".join(caught.value.problems[:10]))
     return list(caught.value.problems)

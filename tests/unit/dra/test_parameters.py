@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -398,9 +399,18 @@ def test_version_and_kind_are_demanded(missing: str) -> None:
 
 def test_more_than_kubernetes_takes_is_refused() -> None:
     sizes = {"features": {f"x{n}": True for n in range(64)}}
-    (problem,) = problems(ethtool=sizes, interfaceName="é" * 5000)[:1]
+    (problem,) = problems(ethtool=sizes, interfaceName="é" * 5000)
     assert problem.startswith("p: has 10")
     assert problem.endswith("bytes as JSON, and Kubernetes takes 10240")
+
+
+def test_thousands_of_problems_take_no_time_and_no_page() -> None:
+    began = time.process_time()
+    found = problems(sysctls={f"x{n}": 0 for n in range(700)}, **{f"x{n}": 0 for n in range(400)})
+    assert time.process_time() - began < 1  # the agent does nothing else meanwhile
+    assert len(found) == 1100
+    with pytest.raises(InvalidParametersError, match=r"; and 390 more$"):
+        of_request([opaque(entry(**{f"x{n}": 0 for n in range(400)}))], RESULT)
 
 
 def test_deep_nesting_is_refused_however_deep() -> None:
