@@ -21,12 +21,14 @@ from tests.e2e import node as nodes
 from tests.e2e.agent import Agents
 from tests.e2e.containerd import Containerd
 from tests.e2e.cri import Cri
+from tests.e2e.dra import Claims, NodeApi, Server
 from tests.e2e.fetch import ROOT, Parts
 from tests.e2e.fetch import parts as fetch_parts
 from tests.e2e.lender import CDI, Lender
 from tests.e2e.node import Node
 from tests.e2e.podman import Podman
 from tests.fakes.kubelet import Kubelet
+from tests.fakes.kubelet.apiserver import ApiServer, NoApiServer
 
 HERE = pathlib.Path(__file__).parent
 
@@ -107,12 +109,18 @@ def containerd(running_containerd: Containerd, lender: Lender) -> Iterator[Conta
 
 
 @pytest.fixture
-def kubelet(node: Node, parts: Parts, containerd: Containerd) -> Iterator[Kubelet]:
+def api() -> ApiServer:
+    """What the kubelet has of an API server: nothing, where a test has none of its own."""
+    return NoApiServer()
+
+
+@pytest.fixture
+def kubelet(node: Node, parts: Parts, containerd: Containerd, api: ApiServer) -> Iterator[Kubelet]:
     """A kubelet on that node, with nothing of an earlier one; it runs pods in containerd."""
     root = node.path("/var/lib/kubelet")
     shutil.rmtree(root, ignore_errors=True)
     connect = criruntime.connector(node, parts, containerd)
-    with Kubelet(root, connect, seen_from=node.path("/")) as running:
+    with Kubelet(root, connect, seen_from=node.path("/"), api=api) as running:
         yield running
 
 
@@ -125,6 +133,32 @@ def agents(node: Node, kubelet: Kubelet, tmp_path: pathlib.Path) -> Iterator[Age
     running.configure(netdevice='"lan?"')
     yield running
     running.close()
+
+
+@pytest.fixture
+def server(node: Node) -> Iterator[Server]:
+    """An API server on the node's loopback."""
+    running = Server(node)
+    with running:
+        yield running
+
+
+@pytest.fixture
+def cluster_api(server: Server) -> Iterator[NodeApi]:
+    """What a test's `api` is that wants claims: the kubelet's way to that server."""
+    way = NodeApi(server)
+    yield way
+    way.close()
+
+
+@pytest.fixture
+def claims(
+    server: Server, cluster_api: NodeApi, kubelet: Kubelet, agents: Agents, node: Node
+) -> Iterator[Claims]:
+    """Claims and pods with them; the agents offer lan1, lan2, … as `netdevice` by DRA."""
+    made = Claims(server, cluster_api, kubelet, agents, node)
+    yield made
+    made.close()
 
 
 @pytest.fixture

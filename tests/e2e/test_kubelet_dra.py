@@ -6,17 +6,13 @@ generate`; containerd, runc, the mover and the links are real.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e import criruntime
 from tests.e2e.containerd import Containerd
-from tests.e2e.fetch import Parts
 from tests.e2e.lender import Lender, assert_inside, look
 from tests.e2e.links import Link
-from tests.e2e.node import Node
 from tests.fakes.claims import MemoryApi
 from tests.fakes.dradriver import DraDriver, device
 from tests.fakes.kubelet import Kubelet, Pod, Restart, one
@@ -29,16 +25,6 @@ ROOT = "/var/lib/kubelet"
 def api() -> MemoryApi:
     """No claim yet."""
     return MemoryApi()
-
-
-@pytest.fixture
-def kubelet(node: Node, parts: Parts, containerd: Containerd, api: MemoryApi) -> Iterator[Kubelet]:
-    """A kubelet with an API server that has claims."""
-    root = node.path(ROOT)
-    shutil.rmtree(root, ignore_errors=True)
-    connect = criruntime.connector(node, parts, containerd)
-    with Kubelet(root, connect, seen_from=node.path("/"), api=api) as running:
-        yield running
 
 
 @pytest.fixture
