@@ -72,9 +72,8 @@ class Place:
 class Claims:
     """All claims of a driver on a node. For one event loop.
 
-    What is begun is finished, even if the kubelet does not wait for the answer; `close`
-    waits for that. Any number of claims are worked on at once, but those of one device
-    one after the other.
+    What is begun is finished, even if the kubelet does not wait for the answer. Any
+    number of claims are worked on at once, but those of one device one after the other.
     """
 
     def __init__(
@@ -101,6 +100,7 @@ class Claims:
         self._turn = Turn(place.data_dir, self._refresh)
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="claims")
         self._working: set[asyncio.Task[object]] = set()
+        self._questions: set[asyncio.Timeout] = set()  # to the API server
 
     @property
     def held(self) -> Mapping[str, ClaimRef]:
@@ -150,7 +150,11 @@ class Claims:
                 _log.warning("CDI file of a claim may be out of date", extra=why)
 
     async def close(self) -> None:
-        """Wait for what is being worked on."""
+        """Finish what is being written, and give up what waits for others; for good."""
+        self._patience = 0.0
+        self._turn.give_up()
+        for question in self._questions:
+            question.reschedule(asyncio.get_running_loop().time())
         while self._working:
             await asyncio.wait(set(self._working))
 
@@ -217,12 +221,16 @@ class Claims:
 
     async def _ask(self, ref: ClaimRef) -> Allocation:
         """Read what a claim has. Raises ClaimError, and ClusterError if nobody knows."""
+        question = asyncio.timeout(self._patience)
+        self._questions.add(question)
         try:
-            async with asyncio.timeout(self._patience):
+            async with question:
                 claim = await self._place.read_claim(ref)
         except TimeoutError as error:
-            why = f"no answer from the API server within {self._patience:g} s"
-            raise ClusterError(why) from error
+            within = f"within {self._patience:g} s" if self._patience else "before the agent ended"
+            raise ClusterError(f"no answer from the API server {within}") from error
+        finally:
+            self._questions.discard(question)
         return allocation.decode(claim, ref, driver=self.driver, node=self.node)
 
     def _devices(self, wanted: Allocation) -> frozenset[str]:

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -469,8 +470,53 @@ async def test_what_is_begun_is_finished_though_nobody_waits(node: Node) -> None
     with pytest.raises(asyncio.CancelledError):
         await asking
     node.waiting.set()
-    await claims.close()
+    while not claims.held:
+        await asyncio.sleep(0.001)
     assert claims.held == {"eth1": one}
+
+
+@asynchronous
+async def test_at_the_end_nobody_is_waited_for(node: Node) -> None:
+    claims = node.instance()
+    await claims.load()
+    known = node.give(2, "eth2")
+    await claims.prepare(known)
+    node.waiting = asyncio.Event()
+    reading = asyncio.create_task(claims.prepare(node.give(1, "eth1")))
+    while len(node.reads) < 2:
+        await asyncio.sleep(0)
+    with (node.data_dir / FILE).open("r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        locked = asyncio.create_task(claims.unprepare(known))
+        await asyncio.sleep(0.02)
+        async with asyncio.timeout(1):
+            await claims.close()
+    for asking in (reading, locked):
+        with pytest.raises(ClaimError, match=r"is locked|before the agent ended"):
+            await asking
+    assert node.checkpoints() == {known.uid}
+
+
+@asynchronous
+async def test_at_the_end_what_is_being_written_is_written(node: Node) -> None:
+    halt, reached = threading.Event(), threading.Event()
+
+    def step(name: str) -> None:
+        if name == "CDI file":
+            reached.set()
+            halt.wait(20)
+
+    node.step = step
+    claims = node.instance()
+    asking = asyncio.create_task(claims.prepare(node.give(1, "eth1")))
+    await asyncio.to_thread(reached.wait, 20)
+    closing = asyncio.create_task(claims.close())
+    await asyncio.sleep(0.02)
+    assert not closing.done()
+    halt.set()
+    await closing
+    assert len(await asking) == 1
+    assert node.specs().keys() == {ref(1).uid}
 
 
 @asynchronous
