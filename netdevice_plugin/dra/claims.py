@@ -10,30 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-import cdi
-from cdi import files
-from netdevice_plugin.cdifiles import Delivery
-from netdevice_plugin.dra import allocation, checkpoint, claimfiles, holdings, parameters
+from netdevice_plugin.dra import allocation, claimfiles, holdings
 from netdevice_plugin.dra.claim import Allocation, ClaimRef, Result
-from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.dra.cluster.errors import NotFoundError
+from netdevice_plugin.dra.giving import Place, give
 from netdevice_plugin.dra.locking import Locks, Turn
 from netdevice_plugin.dra.observer import Observer, Silence
+from netdevice_plugin.dra.writing import Files
 from netdevice_plugin.errors import ClaimError, ClusterError, NetdevError
-from netdevice_plugin.model import Listed
 
 THREADS = 8  # most of their time is fsync's, which the file system puts together
 PATIENCE = 10.0  # seconds for the API server; there may be two questions, and the kubelet waits 45
+
+__all__ = ("Claims", "Place", "Prepared")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -47,26 +43,6 @@ class Prepared:
 
     result: Result
     cdi_device: str  # fully qualified
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What claims are prepared with: whose, where, and how to find out what they need to know.
-
-    `read_claim` gives a claim as the API server has it, in the shape of v1, and raises
-    ClusterError, NotFoundError if there is none. `offered` gives a device of a pool of
-    ours as it is listed, or says why it is not; `delivery` how such a pool's devices
-    are moved. `step` is told of each change before it is made, in the thread that does.
-    """
-
-    driver: str
-    node: str
-    data_dir: Path  # the driver's, below the kubelet's `plugins`
-    cdi_dir: Path
-    read_claim: Callable[[ClaimRef], Awaitable[Mapping[str, Any]]]
-    offered: Callable[[str, str], Listed | str]
-    delivery: Callable[[str], Delivery]
-    step: Callable[[str], object] = lambda _: None
 
 
 class Claims:
@@ -93,9 +69,7 @@ class Claims:
         self._patience = patience
         self._known: dict[str, Allocation] = {}
         self._held: Mapping[str, ClaimRef] = {}
-        self._directory = checkpoint.Directory(
-            place.data_dir / "claims", driver=place.driver, node=place.node
-        )
+        self._files = Files(place)
         self._locks = Locks()
         self._turn = Turn(place.data_dir, self._refresh)
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="claims")
@@ -193,7 +167,7 @@ class Claims:
                 return
             async with self._locks.holding(holdings.owned(known)), self._turn:
                 if self._known.get(ref.uid) == known:
-                    await self._write(known, self._given(known))
+                    await self._write(known)
 
     async def _unprepare(self, ref: ClaimRef) -> None:
         async with self._locks.holding([_lock(ref)]):
@@ -245,10 +219,9 @@ class Claims:
             async with self._turn:
                 others = holdings.in_the_way(wanted, self._known.values())
                 if all(other in stale for other in others):
-                    given = self._given(wanted)
                     for other in others:
                         await self._take_over(other, wanted)
-                    await self._write(wanted, given)
+                    await self._write(wanted)
                     return
             for other in others:
                 await self._check_stale(other, wanted)
@@ -275,83 +248,21 @@ class Claims:
         self._observer.taken_over()
         await self._remove(other.claim.uid)
 
-    def _given(self, wanted: Allocation) -> list[Given]:
-        """Find out how the claim gets each device, and whether it can. Raises ClaimError."""
-        known = self._known.get(wanted.claim.uid)
-        kept = holdings.owned(known) if known else frozenset()
-        given = [self._device(one, wanted, kept) for one in wanted.results]
-        moved = [one for one in given if not one.result.admin]
-        parameters.check_all([(one.result, one.parameters, one.interface) for one in moved])
-        return given
-
-    def _device(self, result: Result, wanted: Allocation, kept: frozenset[str]) -> Given:
-        where = f"request {result.main_request}, device {result.device}"
-        pool = result.pool.removeprefix(f"{self.node}/")
-        listed = self._place.offered(pool, result.device)
-        if isinstance(listed, str):
-            hint = "its slice is being corrected: delete the pod, so that it gets another device"
-            raise ClaimError(f"{wanted.claim}: {where}: {listed}", hint=hint)
-        if listed.fault and not result.admin and result.device not in kept:
-            hint = "delete the pod, so that it gets another device"
-            raise ClaimError(f"{wanted.claim}: {where} is unhealthy: {listed.fault}", hint=hint)
-        delivery = self._place.delivery(pool)
-        asked = parameters.Parameters()
-        if not result.admin:
-            asked = parameters.of_request(wanted.configs, result)
-            parameters.check(asked, listed.device.interface, where, delivery.injection)
-        return Given(
-            result=result,
-            interface=listed.device.interface,
-            parameters=asked,
-            delivery=delivery,
-        )
-
-    async def _write(self, wanted: Allocation, given: list[Given]) -> None:
-        """Write both files, or neither, and only then take the devices for the claim's."""
-        uid, fresh = wanted.claim.uid, wanted.claim.uid not in self._known
-        data = checkpoint.dumps(wanted, self.driver)
-        path = self._place.cdi_dir / claimfiles.file_name(self.driver, uid)
+    async def _write(self, wanted: Allocation) -> None:
+        """Write a claim down, and only then take its devices for its own. Raises ClaimError."""
+        uid = wanted.claim.uid
+        known = self._known.get(uid)
+        given = give(self._place, wanted, holdings.owned(known) if known else ())
         try:
-            content = cdi.dumps(claimfiles.build(self.driver, uid, given), source=str(path))
-            await self._thread(self._write_files, uid, data, path, content, fresh)
-        except (cdi.Error, ClaimError) as error:
-            self._hold(uid, await self._thread(self._directory.look, uid))
-            raise ClaimError(f"{wanted.claim}: {error}", hint="the kubelet tries again") from error
+            await self._thread(self._files.write, wanted, given, fresh=known is None)
+        except ClaimError:
+            self._hold(uid, await self._thread(self._files.look, uid))
+            raise
         self._hold(uid, wanted)
 
-    def _write_files(self, uid: str, data: bytes, path: Path, content: bytes, fresh: bool) -> None:
-        self._place.step("checkpoint")
-        try:
-            self._directory.write(uid, data)
-            self._place.step("CDI file")
-            files.write_bytes(path, content)
-        except (cdi.Error, ClaimError):
-            if fresh:
-                self._take_back(uid, path)
-            raise
-        self._place.step("prepared")
-
-    def _take_back(self, uid: str, path: Path) -> None:
-        """Leave nothing of a claim that could not be prepared; at worst it has its devices."""
-        with contextlib.suppress(cdi.StoreError):
-            files.remove(path.parent, path.name)
-        if not os.path.lexists(path):
-            self._directory.remove(uid)
-
     async def _remove(self, uid: str) -> None:
-        try:
-            await self._thread(self._remove_files, uid)
-        except cdi.Error as error:
-            hint = "the kubelet tries again"
-            raise ClaimError(str(error), hint=hint) from error
+        await self._thread(self._files.remove, uid)
         self._hold(uid, None)
-
-    def _remove_files(self, uid: str) -> None:
-        self._place.step("no CDI file")
-        files.remove(self._place.cdi_dir, claimfiles.file_name(self.driver, uid))
-        self._place.step("no checkpoint")
-        self._directory.remove(uid)
-        self._place.step("unprepared")
 
     def _hold(self, uid: str, now: Allocation | None) -> None:
         """Note what a claim has now."""
@@ -364,7 +275,7 @@ class Claims:
     async def _refresh(self) -> None:
         """Note what all claims have: another instance may have changed it."""
         before = self.problems
-        self._known, self.problems = await self._thread(self._directory.scan)
+        self._known, self.problems = await self._thread(self._files.scan)
         for problem in self.problems:
             if problem not in before:
                 _log.warning("Checkpoint of a claim cannot be read", extra={"reason": problem})

@@ -1,0 +1,65 @@
+"""What a claim's devices are given as: from what is offered now, and what the claim asks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from netdevice_plugin.cdifiles import Delivery
+from netdevice_plugin.dra import parameters
+from netdevice_plugin.dra.claim import Allocation, ClaimRef, Result
+from netdevice_plugin.dra.claimfiles import Given
+from netdevice_plugin.errors import ClaimError
+from netdevice_plugin.model import Listed
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What claims are prepared with: whose, where, and how to find out what they need to know.
+
+    `read_claim` gives a claim as the API server has it, in the shape of v1, and raises
+    ClusterError, NotFoundError if there is none. `offered` gives a device of a pool of
+    ours as it is listed, or says why it is not; `delivery` how such a pool's devices
+    are moved. `step` is told of each change before it is made, in the thread that does.
+    """
+
+    driver: str
+    node: str
+    data_dir: Path  # the driver's, below the kubelet's `plugins`
+    cdi_dir: Path
+    read_claim: Callable[[ClaimRef], Awaitable[Mapping[str, Any]]]
+    offered: Callable[[str, str], Listed | str]
+    delivery: Callable[[str], Delivery]
+    step: Callable[[str], object] = lambda _: None
+
+
+def give(place: Place, wanted: Allocation, kept: Collection[str]) -> list[Given]:
+    """Find out how a claim gets each of its devices, and whether it can.
+
+    Those that it has already (`kept`) it keeps, whatever became of them. Raises
+    ClaimError, and ParameterError with every problem of a device.
+    """
+    given = [_device(place, one, wanted, kept) for one in wanted.results]
+    moved = [one for one in given if not one.result.admin]
+    parameters.check_all([(one.result, one.parameters, one.interface) for one in moved])
+    return given
+
+
+def _device(place: Place, result: Result, wanted: Allocation, kept: Collection[str]) -> Given:
+    where = f"request {result.main_request}, device {result.device}"
+    pool = result.pool.removeprefix(f"{place.node}/")
+    listed = place.offered(pool, result.device)
+    if isinstance(listed, str):
+        hint = "its slice is being corrected: delete the pod, so that it gets another device"
+        raise ClaimError(f"{wanted.claim}: {where}: {listed}", hint=hint)
+    if listed.fault and not result.admin and result.device not in kept:
+        hint = "delete the pod, so that it gets another device"
+        raise ClaimError(f"{wanted.claim}: {where} is unhealthy: {listed.fault}", hint=hint)
+    delivery, interface = place.delivery(pool), listed.device.interface
+    asked = parameters.Parameters()
+    if not result.admin:
+        asked = parameters.of_request(wanted.configs, result)
+        parameters.check(asked, interface, where, delivery.injection)
+    return Given(result=result, interface=interface, parameters=asked, delivery=delivery)
