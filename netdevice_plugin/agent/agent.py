@@ -23,8 +23,9 @@ from netdevice_plugin.agent.turn import Turn
 from netdevice_plugin.cdistore import CdiStore
 from netdevice_plugin.deviceplugin import Kubelet
 from netdevice_plugin.loans import reclaiming, returns
-from netdevice_plugin.loans.holders import Holders, view
+from netdevice_plugin.loans.holders import Holders
 from netdevice_plugin.loans.reconciler import Reconciler
+from netdevice_plugin.loans.seeing import view
 from netdevice_plugin.operations.claims import ClaimMetrics
 from netdevice_plugin.operations.health import Pulse, Readiness
 from netdevice_plugin.operations.http import Server, metrics_page, verdict_page

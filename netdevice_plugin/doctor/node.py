@@ -15,8 +15,7 @@ from netdevice_plugin.doctor import mounts
 from netdevice_plugin.doctor.finding import Finding, fail, ok, some, warn
 from netdevice_plugin.doctor.host import Host
 from netdevice_plugin.errors import AttachmentError, NetdevError
-from netdevice_plugin.loans import loan
-from netdevice_plugin.loans.loan import Alive
+from netdevice_plugin.loans import loan, seeing
 from netdevice_plugin.look import View
 from netdevice_plugin.model import Snapshot
 
@@ -42,6 +41,7 @@ class Node:
     problems: tuple[str, ...] = ()  # records that cannot be read
     failures: tuple[Failure, ...] = ()
     dead: frozenset[str] = frozenset()  # devices that nobody who lives holds
+    blind: str = ""  # why it cannot be seen who lives
     busy: frozenset[str] = frozenset()  # devices that a mover is at work on
     leaked: tuple[str, ...] = ()  # pins without a record
     agent: int | None = None  # pid of the one in charge
@@ -55,13 +55,19 @@ def read(host: Host, config: Config, look: Look) -> Node:
     view, fault = _look(host, config, look)
     holders, hidden = _locks(host)
     recorded = _recorded(host, run_dir)
+    processes = seeing.view(host.root / "proc")
     return Node(
         view=view,
         fault=fault,
         elsewhere=_is_elsewhere(host),
         problems=tuple(_as_on_host(host, problem) for problem in view.problems),
         failures=_failures(host, run_dir),
-        dead=frozenset(_dead(view, lambda holder: attachments.alive(holder, host.root / "proc"))),
+        dead=frozenset(
+            one.device
+            for one in view.attachments
+            if loan.why_reclaim(one, processes.judge)
+        ),
+        blind=processes.blind,
         busy=frozenset(
             device
             for device in recorded
@@ -105,15 +111,6 @@ def _failures(host: Host, run_dir: str) -> tuple[Failure, ...]:
 def _as_on_host(host: Host, error: Exception) -> str:
     """Name files as the host does."""
     return str(error) if host.own else str(error).replace(f"{host.root}/", "/")
-
-
-def _dead(view: View, alive: Alive) -> Iterator[str]:
-    for one in view.attachments:
-        try:
-            if loan.why_reclaim(one, alive):
-                yield one.device
-        except AttachmentError:  # a process that we may not look at lives
-            continue
 
 
 def _locks(host: Host) -> tuple[Mapping[tuple[int, int, int], int], bool]:
@@ -212,7 +209,8 @@ def _lent(facts: Node) -> Iterator[Finding]:
     for problem in facts.problems:
         yield fail("node/record", "record", problem, _RECORD)
     if well:
-        yield ok("node/lent", some(well), "lent, to containers that live")
+        text = "lent" if facts.blind else "lent, to containers that live"
+        yield ok("node/lent", some(well), text)
 
 
 def _loan(one: Attachment, facts: Node) -> Finding | None:

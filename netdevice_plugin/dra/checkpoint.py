@@ -39,8 +39,8 @@ def dumps(made: Allocation, driver: str) -> bytes:
     return text.encode() + b"\n"
 
 
-def loads(data: bytes, uid: str, *, driver: str, node: str) -> Allocation:
-    """Read a checkpoint of the claim with that uid. Raises ClaimError."""
+def loads(data: bytes, uid: str, *, driver: str, node: str | None) -> Allocation:
+    """Read a checkpoint of the claim with that uid; `node` None is any. Raises ClaimError."""
     if len(data) > MAX_SIZE:
         raise ClaimError(f"has more than {MAX_SIZE} bytes")
     try:
@@ -63,13 +63,13 @@ def _reference(claim: object, uid: str) -> ClaimRef:
 
 
 class Directory:
-    """The checkpoints of one driver on one node. Blocks.
+    """The checkpoints of one driver on one node; `node` None is whichever it is. Blocks.
 
     `scan` and the changes are for one thread at a time; writes of different claims
     are independent. What another instance changes is seen at the next scan.
     """
 
-    def __init__(self, path: Path, *, driver: str, node: str) -> None:
+    def __init__(self, path: Path, *, driver: str, node: str | None) -> None:
         self.path = path
         self._driver = driver
         self._node = node

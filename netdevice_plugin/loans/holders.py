@@ -9,7 +9,6 @@ processes than those that a record numbers, nobody is ever called dead.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import resource
@@ -17,47 +16,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from netdevice_plugin import attachments
 from netdevice_plugin.attachments import Attachment, Holder
-from netdevice_plugin.errors import AttachmentError
 from netdevice_plugin.loans.loan import Life, Seen
+from netdevice_plugin.loans.seeing import PROC, view
 
-PROC = Path("/proc")
 INTERVAL = 5.0  # seconds between two looks at those that the kernel does not tell of
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class View:
-    """What a /proc shows; `blind` says why it tells nothing of the host's processes."""
-
-    same_numbers: bool = False  # a process has the number there that it has for us
-    blind: str = ""
-    pidns: tuple[int, int] | None = None  # st_dev, st_ino of its namespace, if we may know
-
-
-def view(proc: Path) -> View:
-    """Find out whose processes a /proc shows: ours, those of a namespace around us, or others'.
-
-    In a namespace of its own the agent is process 1, as no agent is on a host.
-    """
-    try:
-        lines = (proc / "self" / "status").read_text().splitlines()
-        numbers = next(line.split()[1:] for line in lines if line.startswith("NSpid:"))
-    except (OSError, ValueError, StopIteration):
-        return View(blind=f"{proc} does not show the host's processes")
-    if numbers == ["1"]:
-        return View(blind=f"{proc} shows this container's processes, not the host's")
-    same_numbers = len(numbers) == 1
-    return View(same_numbers=same_numbers, pidns=_pidns(proc, ours=same_numbers))
-
-
-def _pidns(proc: Path, *, ours: bool) -> tuple[int, int] | None:
-    """Identify the namespace of a /proc: that of its process 1, or ours if that is it."""
-    for process in ("1", "self") if ours else ("1",):
-        with contextlib.suppress(OSError):
-            found = (proc / process / "ns" / "pid").stat()
-            return found.st_dev, found.st_ino
-    return None
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,7 +56,6 @@ class Holders:
         pidfds: int | None = None,
     ) -> None:
         self._wake = wake
-        self._proc = proc
         self._clock = clock
         self._interval = interval
         self._view = view(proc)
@@ -111,7 +73,7 @@ class Holders:
         """Follow the holders of these records, and nobody else any more."""
         listed = [(record, holder) for record in records for holder in record.holders]
         wanted = {_key(holder): holder for _, holder in listed}
-        foreign = {_key(holder) for record, holder in listed if self._is_foreign(record)}
+        foreign = {_key(holder) for record, holder in listed if self._view.is_foreign(record)}
         for key in self._followed.keys() - wanted.keys():
             self._release(self._followed.pop(key))
         for key in wanted.keys() - self._followed.keys():
@@ -125,10 +87,6 @@ class Holders:
     def close(self) -> None:
         """Follow nobody."""
         self.follow(())
-
-    def _is_foreign(self, record: Attachment) -> bool:
-        """Whether its holders' numbers are of other processes than those we see."""
-        return None not in (record.pidns, self._view.pidns) and record.pidns != self._view.pidns
 
     def _begin(self, holder: Holder, *, foreign: bool) -> _Followed:
         followed = _Followed(holder, Seen(Life.UNKNOWN, self._clock()), foreign)
@@ -167,24 +125,7 @@ class Holders:
             self._spare += 1
 
     def _look(self, followed: _Followed) -> bool:
-        return self._become(followed, self._life(followed))
-
-    def _life(self, followed: _Followed) -> Life:
-        if self._view.blind or followed.foreign:
-            return Life.UNKNOWN
-        try:
-            if attachments.alive(followed.holder, self._proc):
-                return Life.ALIVE
-        except AttachmentError:
-            return Life.UNKNOWN
-        return Life.DEAD if self._sees_everybody() else Life.UNKNOWN
-
-    def _sees_everybody(self) -> bool:
-        """Whether it means anything that a process is not there: see proc(5), hidepid."""
-        try:
-            return bool((self._proc / "1" / "stat").read_bytes())
-        except OSError:
-            return False
+        return self._become(followed, self._view.life(followed.holder, foreign=followed.foreign))
 
     def _waiting(self) -> list[_Followed]:
         """List those that only a look can tell of."""

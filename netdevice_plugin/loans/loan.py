@@ -1,4 +1,4 @@
-"""What a record of the mover's means. Pure, given who is alive."""
+"""What a record of the mover's means. Pure, given who lives."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import enum
 from collections.abc import Callable
 
 from netdevice_plugin.attachments import Attachment, Holder, Phase
-
-Alive = Callable[[Holder], bool]
 
 IN_TROUBLE = (Phase.LOST, Phase.STRANDED)
 AT_WORK = (Phase.ATTACHING, Phase.RETURNING)  # a mover is, or has died
@@ -25,23 +23,31 @@ def describe(holder: Holder) -> str:
     return f"container {holder.container[:12]}{of}"
 
 
-def why_reclaim(attachment: Attachment, alive: Alive) -> str:
-    """Why nobody would miss the link; empty while a container that lives has it."""
-    if attachment.phase is Phase.LOST:
-        return "it is lost"
-    if attachment.phase is Phase.STRANDED:
-        return "it is home, but not as it was"
-    if attachment.phase is not Phase.ATTACHED:
-        return f"a mover has died while {attachment.phase.value}"
-    return "" if any(map(alive, attachment.holders)) else "its holder is dead"
-
-
 class Life(enum.Enum):
     """What can be seen of a holder's first process."""
 
     ALIVE = "alive"
     DEAD = "dead"
     UNKNOWN = "unknown"  # no view of the host's processes, or none of this one
+
+
+Judge = Callable[[Attachment, Holder], Life]
+
+
+def why_reclaim(attachment: Attachment, judge: Judge) -> str:
+    """Why nobody would miss the link; empty while a container has it that may live."""
+    if attachment.phase is Phase.LOST:
+        return "it is lost"
+    if attachment.phase is Phase.STRANDED:
+        return "it is home, but not as it was"
+    if attachment.phase is not Phase.ATTACHED:
+        return f"a mover has died while {attachment.phase.value}"
+    return "" if may_live(attachment, judge) else "its holder is dead"
+
+
+def may_live(attachment: Attachment, judge: Judge) -> tuple[Holder, ...]:
+    """List the holders that are not known to be dead; the mover takes nothing from these."""
+    return tuple(one for one in attachment.holders if judge(attachment, one) is not Life.DEAD)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from netdevice_plugin import mover
 from netdevice_plugin.errors import MoverError
-from netdevice_plugin.loans.holders import PROC, view
 from netdevice_plugin.loans.reconcile import GAP, retry
+from netdevice_plugin.loans.seeing import PROC, view
 from netdevice_plugin.mover import Exit, Outcome
 
 LIMIT = 60.0  # seconds for one run; it waits up to 20 for the device's lock

@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from netdevice_plugin import attachments, mover
+from netdevice_plugin import mover
 from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.loans import loan
+from netdevice_plugin.loans.seeing import PROC, view
 from netdevice_plugin.model import device_name, is_dns_label
 from netdevice_plugin.mover import Exit, Outcome
 
@@ -64,10 +65,11 @@ def _has_record(run_dir: Path, device: str) -> bool:
 
 def abandoned(known: Iterable[Attachment], run_dir: Path) -> tuple[str, ...]:
     """List the devices that no living container has, and no mover is at work on."""
+    judge = view(PROC).judge
     return tuple(
         one.device
         for one in known
-        if loan.why_reclaim(one, attachments.alive)
+        if loan.why_reclaim(one, judge)
         and not (one.phase in loan.AT_WORK and locked(run_dir, one.device))
     )
 
@@ -92,8 +94,9 @@ def foretell(device: str, known: Sequence[Attachment], flags: Flags) -> Result:
     record = next((one for one in known if one.device == device), None)
     if record is None:
         return Result(Exit.FAILED, f"{device}: its record cannot be read")
-    living = [one for one in record.holders if attachments.alive(one)]
-    reason = loan.why_reclaim(record, attachments.alive)
+    judge = view(PROC).judge
+    living = loan.may_live(record, judge)
+    reason = loan.why_reclaim(record, judge)
     if not reason and not flags.force:
         return Result(Exit.HELD, f"{device}: held by {', '.join(map(loan.describe, living))}")
     how = f"would bring {record.link.name} home"

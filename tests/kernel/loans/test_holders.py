@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from netdevice_plugin.attachments import Attachment, Holder, HostLink, Phase
-from netdevice_plugin.loans.holders import Holders, view
+from netdevice_plugin.loans.holders import Holders
 from netdevice_plugin.loans.loan import Life
+from netdevice_plugin.loans.seeing import view
 from tests.kernel.mover.harness import Container, Containers
 
 NEVER = 1e6  # seconds between looks: whatever is noticed was told by the kernel

@@ -11,6 +11,9 @@ from click.testing import CliRunner, Result
 
 from netdevice_plugin.attachments import Attachment, Holder, HostLink, Phase
 from netdevice_plugin.cli import main
+from netdevice_plugin.dra import allocation, checkpoint
+from netdevice_plugin.dra.claim import ClaimRef
+from tests.unit.dra import claimed
 from tests.unit.test_attachments import encode
 
 ETH1 = HostLink(name="eth1", ifindex=7, kind="veth", mac="02:00:00:00:00:07")
@@ -70,3 +73,15 @@ def fails(run_dir: Path, device: str, text: str) -> None:
     directory = run_dir / "errors"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / device).write_text(text)
+
+
+def prepare(kubelet_dir: Path, whose: ClaimRef, *devices: str, admin: bool = False) -> Path:
+    """Write a claim's checkpoint as the agent does."""
+    given = [claimed.result(device, adminAccess=admin) for device in devices]
+    claim = claimed.claim(whose, given)
+    driver = claimed.DRIVER
+    made = allocation.decode(claim, whose, driver=driver, node=claimed.NODE)
+    path = kubelet_dir / "plugins" / driver / "claims" / f"{whose.uid}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(checkpoint.dumps(made, driver))
+    return path

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.unit.cli.running import python
+from tests.unit.cli.running import prepare, python
+from tests.unit.dra.claimed import ref
 
 CODE = """
 import sys
@@ -14,7 +17,7 @@ try:
 finally:
     print(*sorted(sys.modules), file=sys.stderr)
 """
-HEAVY = {"asyncio", "grpc", "pyroute2", "rich", "watchdog", "yaml", "hypothesis"}
+HEAVY = {"asyncio", "grpc", "h11", "pyroute2", "rich", "ssl", "watchdog", "yaml", "hypothesis"}
 
 
 def imported(*arguments: str) -> set[str]:
@@ -47,7 +50,16 @@ def test_help_needs_neither_inventory_nor_configuration(arguments: tuple[str, ..
 
 def test_status_reads_files_and_nothing_else(tmp_path: object) -> None:
     found = imported("status", "--run-dir", str(tmp_path))
-    assert not found & (HEAVY | {"netdevice_plugin.inventory"})
+    assert not found & (HEAVY | {"netdevice_plugin.inventory", "netdevice_plugin.dra"})
+
+
+def test_status_of_claims_asks_nobody_either(tmp_path: Path) -> None:
+    prepare(tmp_path / "kubelet", ref(), "eth1")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"pools: []\nkubeletDir: {tmp_path}/kubelet\n")
+    found = imported("status", "--run-dir", str(tmp_path), "--config", str(config))
+    assert "netdevice_plugin.dra.checkpoint" in found
+    assert not found & ((HEAVY - {"yaml"}) | {"netdevice_plugin.dra.cluster"})
 
 
 def test_yaml_is_imported_where_there_is_some_to_read() -> None:

@@ -10,7 +10,8 @@ import yaml
 
 from netdevice_plugin.attachments import Phase
 from netdevice_plugin.errors import AttachmentError
-from tests.unit.cli.running import ATTACHED, DEAD, LIVING, fails, keep, run
+from tests.unit.cli.running import ATTACHED, DEAD, LIVING, fails, keep, prepare, run
+from tests.unit.dra.claimed import ref
 
 
 def test_nothing_lent_is_said_and_fine(tmp_path: Path) -> None:
@@ -70,9 +71,11 @@ def test_the_keys_for_programs_are_stable(tmp_path: Path, form: str) -> None:
                         "since": "2023-11-14T22:13:20Z",
                     }
                 ],
+                "claim": None,
                 "error": None,
             }
         ],
+        "claims": [],
         "failures": [
             {
                 "device": "eth2",
@@ -135,3 +138,68 @@ def test_a_run_directory_that_is_none_is_an_error(tmp_path: Path) -> None:
     result = run("status", "--run-dir", file)
     assert result.exit_code == AttachmentError.exit_code
     assert result.stderr == f"error: cannot list {file}/errors: Not a directory\n"
+
+
+def configured(tmp_path: Path) -> tuple[str, Path]:
+    """A kubelet's directory of the test's own."""
+    file = tmp_path / "config.yaml"
+    file.write_text(f"pools: []\nkubeletDir: {tmp_path}/kubelet\nrunDir: {tmp_path}/run\n")
+    return "--config", file
+
+
+def test_what_a_claim_has_shows_in_a_pod_and_before(tmp_path: Path) -> None:
+    keep(tmp_path / "run", ATTACHED)
+    prepare(tmp_path / "kubelet", ref(1, "nics"), "eth1", "eth2")
+    result = run("status", *configured(tmp_path))
+    assert (result.exit_code, result.stderr) == (0, "")
+    head, *rows = [line.split() for line in result.stdout.splitlines()]
+    assert head == ["DEVICE", "PHASE", "CONTAINER", "POD", "SINCE", "LINK", "CLAIM", "ERROR"]
+    assert [(row[0], row[1], row[-2]) for row in rows] == [
+        ("eth1", "attached", "ns/nics"),
+        ("eth2", "prepared", "ns/nics"),
+    ]
+    document = json.loads(run("status", *configured(tmp_path), "-o", "json").stdout)
+    whose = {"namespace": "ns", "name": "nics", "uid": ref(1).uid}
+    assert document["lent"][0]["claim"] == whose
+    assert document["claims"] == [{"device": name, **whose} for name in ("eth1", "eth2")]
+
+
+def test_what_a_claim_may_only_look_at_is_not_its_own(tmp_path: Path) -> None:
+    prepare(tmp_path / "kubelet", ref(1), "eth1", admin=True)
+    assert run("status", *configured(tmp_path)).stderr == "nothing is lent\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 99999, b"\xff\0", b" " * (3 << 20)])
+def test_a_checkpoint_that_cannot_be_read_is_a_problem_and_hides_no_other(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = prepare(tmp_path / "kubelet", ref(1, "one"), "eth1")
+    broken = path.with_name(f"{ref(2).uid}.json")
+    broken.write_bytes(content)
+    result = run("status", *configured(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {broken}: ")
+    assert result.stderr.count("\n") == 1
+    assert "ns/one" in result.stdout
+    document = json.loads(run("status", *configured(tmp_path), "-o", "json").stdout)
+    assert [one["device"] for one in document["claims"]] == ["eth1"]
+    assert document["problems"] == [result.stderr.removeprefix("error: ").rstrip()]
+
+
+def test_checkpoints_of_no_directory_are_a_problem(tmp_path: Path) -> None:
+    claims = tmp_path / "kubelet" / "plugins" / "networking.k8s.io" / "claims"
+    claims.parent.mkdir(parents=True)
+    claims.write_text("")
+    result = run("status", *configured(tmp_path))
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"nothing is lent\nerror: cannot read {claims}: Not a directory\n",
+    )
+
+
+def test_a_holder_of_another_pid_namespace_may_live(tmp_path: Path) -> None:
+    keep(tmp_path, dataclasses.replace(ATTACHED, holders=(DEAD,), pidns=(1, 2)))
+    result = run("status", "--run-dir", tmp_path)
+    assert "dddddddddddd (unknown)" in result.stdout
+    document = json.loads(run("status", "--run-dir", tmp_path, "-o", "json").stdout)
+    assert document["lent"][0]["holders"][0]["alive"] is None

@@ -68,6 +68,8 @@ def lock(root: Root, path: str, pid: int, kind: str = "FLOCK  ADVISORY  WRITE") 
 def living(root: Root) -> None:
     """The process that `LIVING` is."""
     root.write(f"/proc/{os.getpid()}/stat", Path("/proc/self/stat").read_bytes())
+    root.write("/proc/1/stat", "1 (init) S\n")
+    root.write("/proc/self/status", "NSpid:\t42\n")
     root.write("/proc/locks", "")
     root.mounts(("/", "ext4", "rw"))
 
@@ -134,6 +136,13 @@ def test_loans_that_went_wrong(root: Root, record: Attachment, level: Level, che
     assert (found.level, found.subject) == (level, "eth1")
     if level is not Level.OK:
         assert "netdevice-plugin reclaim" in found.remedy
+
+
+def test_holders_that_cannot_be_seen_are_not_dead(root: Root) -> None:
+    keep(root.at(RUN), dataclasses.replace(ATTACHED, holders=(DEAD,)))
+    assert ("warn", "node/dead") in checks(judge(root))
+    root.write("/proc/self/status", "NSpid:\t1\n")  # of a container
+    assert only(judge(root), "node/lent").text == "lent"
 
 
 def test_a_mover_at_work_is_left_alone(root: Root) -> None:
