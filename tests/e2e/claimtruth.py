@@ -25,11 +25,19 @@ class Truth:
     healthy for the device plugin; and what is prepared a runtime must be able to resolve.
     """
 
-    def __init__(self, server: ApiServer, kubelet: Kubelet, cdi: pathlib.Path, node: str) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        kubelet: Kubelet,
+        cdi: pathlib.Path,
+        node: str,
+        patience: float = PATIENCE,
+    ) -> None:
         self._server = server
         self._kubelet = kubelet
         self._cdi = cdi
         self._node = node
+        self._patience = patience
         self._prepared: set[str] = set()  # uids
         self._since: dict[str, float] = {}  # what may be so for a moment
         self.looks = 0
@@ -92,7 +100,7 @@ class Truth:
             for device in names.keys() & healthy.keys()
         }
         self._since = {text: self._since.get(text, now) for text in both}
-        yield from (text for text, since in self._since.items() if now - since > PATIENCE)
+        yield from (text for text, since in self._since.items() if now - since >= self._patience)
 
 
 def published(slices: Iterable[Manifest]) -> Mapping[str, Mapping[str, Manifest]]:
