@@ -45,13 +45,13 @@ def devices(
 
 def _shower(config: Config, output: str, *, watch: bool) -> Callable[[View], None]:
     """Make a function that shows what is new in a view."""
-    from netdevice_plugin.cli import offers  # noqa: PLC0415 - not for --help
+    from netdevice_plugin.cli import claimed, offers  # noqa: PLC0415 - not for --help
 
     last: Offers | None = None
 
     def show(view: View) -> None:
         nonlocal last
-        found = offers.offers(view, config.pools)
+        found = offers.offers(view, config.pools, claimed.read(config))
         if found == last:
             return
         if watch and render.on_terminal():
@@ -70,6 +70,6 @@ def _print(found: Offers, output: str, *, compact: bool) -> None:
     if output in ("json", "yaml"):
         render.document(offers.document(found), output, compact=compact)
         return
-    render.table(offers.WIDE if output == "wide" else offers.HEADINGS, offers.rows(found.links))
+    render.table(offers.WIDE if output == "wide" else found.headings, offers.rows(found.links))
     for problem in found.problems:
         warn(problem)

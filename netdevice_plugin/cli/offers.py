@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from netdevice_plugin import pools
 from netdevice_plugin.attachments import Attachment
+from netdevice_plugin.cli import claimed
+from netdevice_plugin.cli.claimed import Claimed
 from netdevice_plugin.loans.loan import pod
 from netdevice_plugin.look import View
-from netdevice_plugin.model import Interface, PciDevice, Pool, device_name
+from netdevice_plugin.model import Frontend, Interface, PciDevice, Pool, device_name
 
 if TYPE_CHECKING:
     from cdi.syntax import Plain
+    from netdevice_plugin.dra.claim import ClaimRef
 
 HEADINGS = (
     "NAME",
@@ -27,8 +30,10 @@ HEADINGS = (
     "HOLDER",
     "WHY NOT",
 )
+# Where DRA is at work.
+CLAIMS = (*HEADINGS[:-2], "FRONTEND", "CLAIM", *HEADINGS[-2:])
 WIDE = (
-    *HEADINGS[:-1],
+    *CLAIMS[:-1],
     "DEVICE",
     "IFINDEX",
     "MAC",
@@ -45,13 +50,18 @@ _LINK_SCOPE = 253  # RT_SCOPE_LINK: fe80::/10, which says nothing of a link
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A link and what becomes of it; either `pool` or `reason` is empty."""
+    """A link and what becomes of it; either `pool` or `reason` is empty.
+
+    `claim` is the one that has it prepared, whatever pool it is in by now.
+    """
 
     interface: Interface
     device: str
     pool: str = ""  # networking.k8s.io/netdevice
+    frontend: Frontend | None = None
     reason: str = ""
     attachment: Attachment | None = None
+    claim: ClaimRef | None = None
 
     @property
     def state(self) -> str:
@@ -63,30 +73,42 @@ class Offer:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Offers:
-    """All links by name, and what is wrong with pools and records."""
+    """All links by name, and what is wrong with pools, records and claims."""
 
     links: tuple[Offer, ...]
     problems: tuple[str, ...] = ()
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """What a narrow table has: nothing of DRA where nobody uses it."""
+        dra = any(one.claim or one.frontend is Frontend.DRA for one in self.links)
+        return CLAIMS if dra else HEADINGS
 
-def offers(view: View, configured: Sequence[Pool]) -> Offers:
+
+def offers(view: View, configured: Sequence[Pool], claims: Claimed | None = None) -> Offers:
     """Give each link to its pool, or say why it has none."""
+    claims = claims or Claimed()
     assignment = pools.assign(view.snapshot, configured)
-    kinds = {pool.name: pool.kind for pool in configured}
+    by_name = {pool.name: pool for pool in configured}
     records = {attachment.device: attachment for attachment in view.attachments}
 
-    def offer(interface: Interface, pool: str, reason: str) -> Offer:
+    def offer(interface: Interface, pool: Pool | None, reason: str = "") -> Offer:
         device = device_name(interface.name)
-        record = records.get(device) if interface.lent else None
         return Offer(
-            interface=interface, device=device, pool=pool, reason=reason, attachment=record
+            interface=interface,
+            device=device,
+            pool=pool.kind if pool else "",
+            frontend=pool.frontend if pool else None,
+            reason=reason,
+            attachment=records.get(device) if interface.lent else None,
+            claim=claims.holders.get(device),
         )
 
-    found = [offer(one.interface, kinds[one.pool], "") for one in assignment.devices]
-    found += [offer(one.interface, "", one.reason) for one in assignment.refusals]
+    found = [offer(one.interface, by_name[one.pool]) for one in assignment.devices]
+    found += [offer(one.interface, None, one.reason) for one in assignment.refusals]
     return Offers(
         links=tuple(sorted(found, key=lambda one: (one.interface.name, one.interface.ifindex))),
-        problems=(*assignment.problems, *map(str, view.problems)),
+        problems=(*assignment.problems, *map(str, view.problems), *claims.problems),
     )
 
 
@@ -109,6 +131,8 @@ def _cells(offer: Offer) -> dict[str, str]:
         "NUMA": "" if pci is None or pci.numa_node is None else str(pci.numa_node),
         "ADDRESSES": ",".join(map(str, addresses)),
         "POOL": offer.pool.rpartition("/")[2],
+        "FRONTEND": offer.frontend.value if offer.frontend else "",
+        "CLAIM": claimed.cell(offer.claim),
         "HOLDER": ",".join(pod(one) or one.container[:12] for one in holders),
         "WHY NOT": offer.reason,
         "DEVICE": f"{offer.pool}={offer.device}" if offer.pool else "",
@@ -134,10 +158,12 @@ def _entry(offer: Offer) -> Plain:
         "name": interface.name,
         "device": offer.device if offer.pool else None,
         "pool": offer.pool or None,
+        "frontend": offer.frontend.value if offer.frontend else None,
         "reason": offer.reason or None,
         "state": offer.state,
         "lent": interface.lent,
         "holders": [{"container": one.container, "pod": pod(one) or None} for one in holders],
+        "claim": claimed.entry(offer.claim) if offer.claim else None,
         **_link(interface),
     }
 

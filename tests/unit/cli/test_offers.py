@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from netdevice_plugin.cli import offers
+from netdevice_plugin.cli.claimed import Claimed
 from netdevice_plugin.errors import AttachmentError
 from netdevice_plugin.look import View
 from netdevice_plugin.model import (
     Address,
+    Frontend,
     Interface,
     PciDevice,
     PhysicalFunction,
@@ -19,6 +22,7 @@ from netdevice_plugin.model import (
     VirtualFunction,
 )
 from tests.unit.cli.running import ATTACHED, LIVING
+from tests.unit.dra.claimed import ref
 
 UPLINK = Interface(ifindex=2, name="eth0", flags=1, operstate="up")
 LENT = Interface(ifindex=7, name="eth1", kind="veth", flags=1, operstate="up", lent=True)
@@ -99,6 +103,8 @@ def test_the_wide_table_says_more() -> None:
     assert set(offers.HEADINGS) < set(offers.WIDE) == set(row)
     more = {heading: row[heading] for heading in offers.WIDE if heading not in offers.HEADINGS}
     assert more == {
+        "FRONTEND": "device-plugin",
+        "CLAIM": "",
         "DEVICE": "networking.k8s.io/fast=net-irqxiyjoge",
         "IFINDEX": "9",
         "MAC": "0a:00:00:00:00:09",
@@ -118,10 +124,12 @@ def test_the_keys_for_programs_are_stable() -> None:
         "name": "Data.1",
         "device": "net-irqxiyjoge",
         "pool": "networking.k8s.io/fast",
+        "frontend": "device-plugin",
         "reason": None,
         "state": "up",
         "lent": False,
         "holders": [],
+        "claim": None,
         "ifindex": 9,
         "altnames": ["data", "x"],
         "alias": "\x1b",
@@ -148,10 +156,33 @@ def test_the_keys_for_programs_are_stable() -> None:
         "rdma": "irdma0",
     }
     assert physical["pf"] == {"totalVfs": 8, "numVfs": 2}
-    assert (uplink["device"], uplink["pool"]) == (None, None)
+    assert (uplink["device"], uplink["pool"], uplink["frontend"]) == (None, None, None)
     assert uplink["reason"] == "carries the IPv4 default route"
     assert (lent["state"], lent["lent"]) == ("attached", True)
     assert lent["holders"] == [{"container": LIVING.container, "pod": "default/web-0"}]
+
+
+def test_what_claims_have_shows_beside_the_front_end() -> None:
+    netdevice = dataclasses.replace(POOLS[1], frontend=Frontend.DRA)
+    whose = ref(1, "nics")
+    claims = Claimed(holders={"eth1": whose}, problems=("x.json: is not JSON",))
+    found = offers.offers(VIEW, (POOLS[0], netdevice), claims)
+    rows = {row["NAME"]: (row["FRONTEND"], row["CLAIM"]) for row in offers.rows(found.links)}
+    assert rows["eth1"] == ("dra", "ns/nics")
+    assert (rows["Data.1"], rows["eth0"]) == (("device-plugin", ""), ("", ""))
+    assert found.problems[-1] == "x.json: is not JSON"
+    lent = json.loads(json.dumps(offers.document(found)))["links"][-1]
+    assert lent["frontend"] == "dra"
+    assert lent["claim"] == {"namespace": "ns", "name": "nics", "uid": whose.uid}
+
+
+def test_who_has_no_dra_sees_no_column_of_it() -> None:
+    assert FOUND.headings == offers.HEADINGS
+    dra = tuple(dataclasses.replace(pool, frontend=Frontend.DRA) for pool in POOLS)
+    assert offers.offers(VIEW, dra).headings == offers.CLAIMS
+    # The pool is another's by now, and the claim still has the device.
+    claims = Claimed(holders={"eth1": ref()})
+    assert offers.offers(VIEW, POOLS, claims).headings == offers.CLAIMS
 
 
 @pytest.mark.parametrize(
