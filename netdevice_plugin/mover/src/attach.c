@@ -197,7 +197,7 @@ static void undo(struct mover *mover)
     memcpy(second, error->data, error->length + 1);
     text_init(error, mover->error_text, sizeof mover->error_text);
     text_put(error, first);
-    if (rc < 0) {
+    if (rc < 0 || second[0] != '\0') {
         text_put(error, "; and then: ");
         text_put(error, second);
     }
@@ -291,6 +291,8 @@ static int settle(struct mover *mover, struct pod *pod, uint64_t deadline)
     }
     bool was_lost = record->phase == PHASE_LOST;
     int rc = bring_home(mover);
+    if (rc == 0)
+        forgive(mover); /* what could not be undone in a pod that had it before */
     if (rc == -ENODEV && was_lost) {
         /* Lost before, and its name may be another link's by now: the arguments decide. */
         forgive(mover);

@@ -4,7 +4,6 @@
 
 #include "netns.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -88,25 +87,40 @@ static int only_if(int netns, struct nsid wanted)
     return -ENOENT;
 }
 
+/* What getdents64(2) fills a buffer with. readdir(3) would bring malloc(3) with it, 2 KB. */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
 int netns_search(struct nsid wanted)
 {
+    static _Alignas(8) char entries[8192];
     bool all = true, first = false;
     int found = -ENOENT;
-    DIR *proc = opendir("/proc");
+    long size = 0;
+    int proc = open_read("/proc");
 
-    if (proc == NULL)
-        return -errno;
-    for (struct dirent *entry; found < 0 && (entry = readdir(proc)) != NULL;) {
-        uint64_t pid;
-        if (parse_unsigned(span_of(entry->d_name), INT32_MAX, &pid) < 0)
-            continue;
-        found = only_if(netns_of_process((int)pid), wanted);
-        first |= pid == 1; /* never shown where /proc hides the processes of others */
-        /* Process 1 is no pod's, and closed to us where we are in a container ourselves. */
-        all &= pid == 1 || found >= 0 || found == -ENOENT || found == -ESRCH;
+    if (proc < 0)
+        return proc;
+    while (found < 0 && (size = syscall(SYS_getdents64, proc, entries, sizeof entries)) > 0) {
+        const struct entry *entry;
+        for (long at = 0; found < 0 && at < size; at += entry->size) {
+            uint64_t pid;
+            entry = (const void *)(entries + at);
+            if (parse_unsigned(span_of(entry->name), INT32_MAX, &pid) < 0)
+                continue;
+            found = only_if(netns_of_process((int)pid), wanted);
+            first |= pid == 1; /* never shown where /proc hides the processes of others */
+            /* Process 1 is no pod's, and closed to us where we are in a container ourselves. */
+            all &= pid == 1 || found >= 0 || found == -ENOENT || found == -ESRCH;
+        }
     }
-    closedir(proc);
-    return found >= 0 ? found : all && first ? -ENOENT : -EACCES;
+    close(proc);
+    return found >= 0 ? found : size == 0 && all && first ? -ENOENT : -EACCES;
 }
 
 int netns_within(int netns, int own, int (*work)(void *arg), void *arg)

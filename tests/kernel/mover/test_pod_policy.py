@@ -276,7 +276,7 @@ def test_what_the_pod_did_away_with_meanwhile_is_no_failure(
     pod.ip("-6", "rule", "del", "priority", "9")
     mover.detach(container).ok()
     assert_same(mover.host, before)
-    assert rules(pod, "-4") == rules(pod, "-6") == defaults(pod) == []
+    assert (rules(pod, "-4"), rules(pod, "-6"), defaults(pod)) == ([], [], [])
     assert mover.leftovers() == []
 
 
