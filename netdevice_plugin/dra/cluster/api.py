@@ -81,11 +81,11 @@ class Api:
         except NotFoundError as error:
             raise ClusterError("the API server has no resource.k8s.io", hint=_DISABLED) from error
         listed = found.get("versions")
-        served = {
+        served = [
             one.get("version")
             for one in (listed if isinstance(listed, list) else ())
             if isinstance(one, dict)
-        }
+        ]
         for version in versions.VERSIONS:
             if version in served:
                 self._version = version
