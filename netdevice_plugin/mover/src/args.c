@@ -50,6 +50,9 @@ const char options_help[] =
     "  --vrf VRF          'NAME table N': the VRF that it is a port of\n"
     "  --vlan VLAN        'ID [name NAME] [protocol 802.1q|802.1ad]': a VLAN on it,\n"
     "                     which gets all that is asked for, the link nothing\n"
+    "  --sysctl SETTING   one of its own, as ipv4/conf/rp_filter=2; may be repeated\n"
+    "  --feature NAME=on|off, --ring NAME=N, --channels NAME=N\n"
+    "                     of its driver, as rx-gro=on or rx=512; may be repeated\n"
     "  --keep-down        leave it down if it was down on the host\n"
     "  --wait MS          how long to wait for a live holder to end (default 2000)\n"
     "\n"
@@ -247,6 +250,51 @@ static int take_address(struct parser *parser, const char *value)
     return 0;
 }
 
+/* ---- settings ---- */
+
+static int take_setting(struct parser *parser, const char *value, enum setting_group group)
+{
+    static const char *const forms[] = {
+        [SETTING_CHANNELS] = "is not rx, tx, other or combined, '=' and a number",
+        [SETTING_RING] = "is not rx, rx-mini, rx-jumbo or tx, '=' and a number",
+        [SETTING_FEATURE] = "is not a feature, as the kernel calls it, '=' and on or off",
+        [SETTING_SYSCTL] = "is not a link's setting (as ipv4/conf/rp_filter=2)",
+    };
+    struct options *out = parser->out;
+
+    if (out->setting_count == SETTINGS_MAX)
+        return parser_fail(parser, "more than 256 settings");
+    struct setting *setting = &out->settings[out->setting_count];
+    if (setting_parse(group, span_of(value), setting) < 0)
+        return parser_refuse(parser, span_of(value), forms[group]);
+    for (const struct setting *one = out->settings; one < setting; one++)
+        if (one->group == group && one->name.length == setting->name.length &&
+            memcmp(one->name.data, setting->name.data, one->name.length) == 0)
+            return parser_refuse(parser, setting->name, "is there twice");
+    out->setting_count++;
+    return 0;
+}
+
+static int take_sysctl(struct parser *parser, const char *value)
+{
+    return take_setting(parser, value, SETTING_SYSCTL);
+}
+
+static int take_feature(struct parser *parser, const char *value)
+{
+    return take_setting(parser, value, SETTING_FEATURE);
+}
+
+static int take_ring(struct parser *parser, const char *value)
+{
+    return take_setting(parser, value, SETTING_RING);
+}
+
+static int take_channels(struct parser *parser, const char *value)
+{
+    return take_setting(parser, value, SETTING_CHANNELS);
+}
+
 /* ---- flags ---- */
 
 static int take_no_addresses(struct parser *parser, const char *value)
@@ -309,6 +357,10 @@ static const struct rule rules[] = {
     {"neighbour", ATTACH, take_neighbour, false, true},
     {"vrf", ATTACH, take_vrf, false, false},
     {"vlan", ATTACH, take_vlan, false, false},
+    {"sysctl", ATTACH, take_sysctl, false, true},
+    {"feature", ATTACH, take_feature, false, true},
+    {"ring", ATTACH, take_ring, false, true},
+    {"channels", ATTACH, take_channels, false, true},
     {"keep-down", ATTACH, take_keep_down, true, false},
     {"wait", ATTACH, take_wait, false, false},
     {"force", RECLAIM, take_force, true, false},

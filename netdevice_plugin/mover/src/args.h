@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "settings.h"
 #include "text.h"
 
 #define OPTIONS_ADDRESSES 64
@@ -92,6 +93,8 @@ struct options {
     struct neighbour_arg neighbours[OPTIONS_NEIGHBOURS];
     struct vrf_arg vrf;
     struct vlan_arg vlan;
+    size_t setting_count;
+    struct setting settings[SETTINGS_MAX]; /* no two of a group and a name */
     uint32_t wait_ms;
 
     bool force;

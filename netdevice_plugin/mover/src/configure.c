@@ -9,6 +9,7 @@
 #include "netns.h"
 #include "pod.h"
 #include "sysctl.h"
+#include "tune.h"
 
 static int set_up_link(struct mover *mover, struct pod *pod, int ifindex, uint32_t mtu,
                        const struct mac *mac)
@@ -254,15 +255,17 @@ static int configure_link(struct mover *mover, struct pod *pod, struct link *lin
 {
     static const struct mac none;
     const struct options *options = mover->options;
-    int rc = 0;
+    int rc = sysctls_set(mover, pod, link, false);
 
-    if (options->vrf.table != 0)
+    if (rc == 0 && options->vrf.table != 0)
         rc = vrf_join(mover, pod, link->ifindex);
     if (rc == 0 && !options->no_addresses)
         rc = add_addresses(mover, pod, link);
     if (rc == 0)
         rc = set_up_link(mover, pod, link->ifindex, options->mtu,
                          options->vlan.id != 0 ? &none : &options->mac);
+    if (rc == 0)
+        rc = sysctls_set(mover, pod, link, true);
     if (rc == 0)
         rc = neighbours_add(mover, pod, link);
     if (rc == 0)
@@ -278,7 +281,8 @@ int configure(struct mover *mover, struct pod *pod)
     int rc = link_get(&pod->nl, 0, options->as, &link);
     if (rc < 0)
         return fail_netlink(mover, rc, "find the link in the pod", &pod->nl);
-    if (options->vlan.id != 0)
+    rc = driver_set(mover, pod, link.name);
+    if (rc == 0 && options->vlan.id != 0)
         rc = make_vlan(mover, pod, &link, &vlan);
     if (rc == 0)
         rc = configure_link(mover, pod, options->vlan.id != 0 ? &vlan : &link);

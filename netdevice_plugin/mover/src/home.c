@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ethtool.h"
 #include "fetch.h"
 #include "link.h"
 #include "mend.h"
@@ -129,6 +130,24 @@ static void restore_sysctls(struct restore *restore, bool files)
     note(restore, rc < 0 ? rc : other, "give the link its settings back", what);
 }
 
+/* Read again from what it was, so that what the pod changed of it goes too. */
+static void restore_driver(struct restore *restore)
+{
+    static struct setting settings[SETTINGS_MAX];
+    char what[256];
+    struct text why;
+    struct ethtool e = {restore->mover->host.fd, restore->now->name, settings, 0, &why};
+
+    restore->mover->host.why[0] = '\0';
+    LIST_EACH(line, &restore->mover->record.ethtool)
+        setting_parse_line((struct span){line.data, line.size}, &settings[e.count++]);
+    for (unsigned group = SETTING_CHANNELS; group <= SETTING_FEATURE; group++) {
+        text_init(&why, what, sizeof what);
+        note(restore, ethtool_set(&e, group, true), "give the link its driver's settings back",
+             what);
+    }
+}
+
 static void restore_token(struct restore *restore)
 {
     static struct request request;
@@ -197,6 +216,7 @@ static int restore_all(struct mover *mover, struct link *now)
 
     restore_names(&restore);
     restore_attributes(&restore);
+    restore_driver(&restore);
     reread(&restore);
     restore_sysctls(&restore, true);
     restore_things(&restore, ADDRESS, &record->addresses, "give the link its addresses back");

@@ -97,6 +97,18 @@ int fail_netlink(struct mover *mover, int rc, const char *step_text, const struc
     return rc;
 }
 
+int fail_about(struct mover *mover, int rc, const char *step_text, const struct text *subject)
+{
+    char reason[RECORD_ERROR_SIZE];
+    struct text text;
+
+    text_init(&text, reason, sizeof reason);
+    text_put(&text, subject->data);
+    text_put(&text, subject->length > 0 ? ": " : "");
+    text_put(&text, strerror(-rc));
+    return fail(mover, rc, step_text, reason);
+}
+
 void forgive(struct mover *mover)
 {
     text_init(&mover->error, mover->error_text, sizeof mover->error_text);

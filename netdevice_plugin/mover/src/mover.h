@@ -36,6 +36,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_HELD = 3, EXIT_LOST 
  */
 int fail(struct mover *mover, int rc, const char *step, const char *reason);
 int fail_netlink(struct mover *mover, int rc, const char *step, const struct nl *nl);
+/* The reason is `subject`, if any, and what `rc` stands for. */
+int fail_about(struct mover *mover, int rc, const char *step, const struct text *subject);
 /* As if nothing had failed yet. */
 void forgive(struct mover *mover);
 

@@ -10,6 +10,7 @@
 #include "message.h"
 #include "pod.h"
 #include "sysctl.h"
+#include "tune.h"
 #include "uppers.h"
 
 static int find_link(struct mover *mover, struct link *out)
@@ -175,6 +176,8 @@ int prepare(struct mover *mover, struct pod *pod)
         rc = capture(mover);
     if (rc == 0)
         rc = check_link(mover, &record->link);
+    if (rc == 0)
+        rc = driver_prepare(mover);
     if (rc == 0)
         rc = check_name(mover, pod, options->as);
     if (rc == 0)

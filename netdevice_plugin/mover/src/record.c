@@ -7,9 +7,11 @@
 
 #include "files.h"
 #include "message.h"
+#include "settings.h"
 
 /* What a link may have of each; more is refused before anything is touched. */
 static _Alignas(8) unsigned char sysctl_room[16 << 10];
+static _Alignas(8) unsigned char ethtool_room[16 << 10];
 static _Alignas(8) unsigned char address_room[256 << 10];
 static _Alignas(8) unsigned char route_room[768 << 10];
 static _Alignas(8) unsigned char nexthop_room[64 << 10];
@@ -71,6 +73,7 @@ static const struct field fields[] = {
     {"link.token", BYTES16, AT(link.token), 0, 0},
     {"link.secret", TEXT, SIZED(secret), 0},
     {"link.sysctl", LINES, AT(sysctls), 0, 0},
+    {"link.ethtool", LINES, AT(ethtool), 0, 0},
     {"address", MESSAGES, AT(addresses), 0, 0},
     {"route", MESSAGES, AT(routes), 0, 0},
     {"nexthop", MESSAGES, AT(nexthops), 0, 0},
@@ -84,6 +87,7 @@ void record_init(struct record *record)
 {
     memset(record, 0, sizeof *record);
     list_init(&record->sysctls, sysctl_room, sizeof sysctl_room);
+    list_init(&record->ethtool, ethtool_room, sizeof ethtool_room);
     list_init(&record->addresses, address_room, sizeof address_room);
     list_init(&record->routes, route_room, sizeof route_room);
     list_init(&record->nexthops, nexthop_room, sizeof nexthop_room);
@@ -394,6 +398,16 @@ static int parse_line(struct span line, size_t number, struct record *out)
     return 0; /* of a later version */
 }
 
+static bool settings_valid(const struct list *lines)
+{
+    struct setting setting;
+
+    LIST_EACH(line, lines)
+        if (setting_parse_line((struct span){line.data, line.size}, &setting) < 0)
+            return false;
+    return lines->count <= SETTINGS_MAX;
+}
+
 /* What a record must have to bring a link home by. */
 static bool is_whole(const struct record *record)
 {
@@ -401,7 +415,7 @@ static bool is_whole(const struct record *record)
            is_device_name(span_of(record->device)) && is_link_name(span_of(record->link.name)) &&
            is_link_name(span_of(record->pod_name)) && messages_valid(ADDRESS, &record->addresses) &&
            messages_valid(ROUTE, &record->routes) && messages_valid(NEXTHOP, &record->nexthops) &&
-           messages_valid(NEIGHBOUR, &record->neighbours) &&
+           settings_valid(&record->ethtool) && messages_valid(NEIGHBOUR, &record->neighbours) &&
            messages_valid(RULE, &record->pod_rules) && messages_valid(ROUTE, &record->pod_defaults);
 }
 

@@ -58,6 +58,7 @@ struct record {
     struct link link;
     char secret[SECRET_SIZE]; /* IPv6 stable_secret as sysctl writes it; empty if not set */
     struct list sysctls;      /* "ipv4/neigh/gc_stale_time=60", no terminator */
+    struct list ethtool;      /* "ring/rx=512", of what was asked to be changed */
     struct list addresses;    /* messages without their nlmsghdr */
     struct list routes;
     struct list nexthops;

@@ -11,8 +11,13 @@
 
 #include "files.h"
 
-/* Place in IFLA_INET_CONF (less one) -> file; what is missing cannot be written. */
-static const char *const names4[] = {
+/*
+ * Place in IFLA_INET_CONF (less one) -> file; what is empty cannot be written. Text, not
+ * pointers to it, which are larger: each wants a relocation.
+ */
+#define NAME_SIZE 35
+
+static const char names4[][NAME_SIZE] = {
     [IPV4_DEVCONF_FORWARDING] = "forwarding",
     [IPV4_DEVCONF_PROXY_ARP] = "proxy_arp",
     [IPV4_DEVCONF_ACCEPT_REDIRECTS] = "accept_redirects",
@@ -47,7 +52,7 @@ static const char *const names4[] = {
     [IPV4_DEVCONF_ARP_EVICT_NOCARRIER] = "arp_evict_nocarrier",
 };
 
-static const char *const names6[] = {
+static const char names6[][NAME_SIZE] = {
     [DEVCONF_FORWARDING] = "forwarding",
     [DEVCONF_HOPLIMIT] = "hop_limit",
     [DEVCONF_MTU6] = "mtu",
@@ -233,7 +238,7 @@ static void put_value(struct text *out, bool v6, size_t place, int32_t value)
 static int restore_conf(const char *link, bool v6, const int32_t *wanted, size_t wanted_count,
                         const int32_t *now, size_t now_count, struct text *why)
 {
-    const char *const *names = v6 ? names6 : names4;
+    const char (*names)[NAME_SIZE] = v6 ? names6 : names4;
     size_t known = v6 ? LENGTH(names6) : LENGTH(names4);
     int first_error = 0;
 
@@ -241,7 +246,7 @@ static int restore_conf(const char *link, bool v6, const int32_t *wanted, size_t
         size_t place = v6 ? i : i + 1;
         char value[24];
         struct text text;
-        if (wanted[i] == now[i] || place >= known || names[place] == NULL)
+        if (wanted[i] == now[i] || place >= known || names[place][0] == '\0')
             continue;
         text_init(&text, value, sizeof value);
         put_value(&text, v6, place, wanted[i]);
@@ -252,12 +257,10 @@ static int restore_conf(const char *link, bool v6, const int32_t *wanted, size_t
     return first_error;
 }
 
-/* "ipv4/neigh/gc_stale_time=60", written if the file says something else. */
-static int restore_extra(const char *link, struct item line, struct text *why)
+int sysctl_set(const char *link, struct span line, bool must, struct text *why)
 {
     char directory[32], file[64], value[64], found[64];
-    struct span rest = {line.data, line.size};
-    struct span key = span_cut(&rest, '=', NULL);
+    struct span rest = line, key = span_cut(&rest, '=', NULL);
     struct span family = span_cut(&key, '/', NULL), part = span_cut(&key, '/', NULL);
     struct text text;
 
@@ -268,7 +271,8 @@ static int restore_extra(const char *link, struct item line, struct text *why)
     if (span_copy(key, file, sizeof file) < 0 || span_copy(rest, value, sizeof value) < 0 ||
         text.cut || strchr(file, '/') != NULL || strstr(directory, "..") != NULL)
         return -EINVAL;
-    if (sysctl_read(directory, link, file, found, sizeof found) < 0 || strcmp(found, value) == 0)
+    ssize_t rc = sysctl_read(directory, link, file, found, sizeof found);
+    if ((rc == -ENOENT && !must) || (rc >= 0 && strcmp(found, value) == 0))
         return 0;
     return sysctl_write(directory, link, file, value, why);
 }
@@ -305,7 +309,7 @@ int sysctls_restore_files(const struct record *record, const struct link *now, s
     int rc = restore_secret(record, now->name, why);
 
     LIST_EACH(line, &record->sysctls)
-        rc = first_of(rc, restore_extra(now->name, line, why));
+        rc = first_of(rc, sysctl_set(now->name, (struct span){line.data, line.size}, false, why));
     return rc;
 }
 

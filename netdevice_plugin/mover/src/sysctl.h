@@ -24,6 +24,12 @@ int sysctls_capture(const char *link, struct record *out);
 int sysctls_restore(const struct record *record, const struct link *now, struct text *why);
 int sysctls_restore_files(const struct record *record, const struct link *now, struct text *why);
 
+/*
+ * Sets "ipv4/conf/rp_filter=2" unless it is so already. A link without that setting has
+ * -ENOENT, or nothing to be done where it need not have it.
+ */
+int sysctl_set(const char *link, struct span line, bool must, struct text *why);
+
 /* Whether IPv6 is switched off on the link, and switching it on. */
 bool ipv6_is_disabled(const struct link *link);
 int ipv6_enable(const char *link);
