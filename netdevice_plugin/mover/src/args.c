@@ -64,7 +64,7 @@ const char options_help[] =
     "state; 3 the device is held by another live container; 4 the link is lost.\n";
 
 struct rule {
-    const char *name;
+    char name[16]; /* no pointer, which would need a relocation */
     unsigned int commands; /* a bit for each command that has it */
     int (*take)(struct parser *parser, const char *value);
     bool flag;    /* takes no value; `take` gets NULL */
