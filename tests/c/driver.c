@@ -110,6 +110,20 @@ static void say_neighbour(const struct neighbour_arg *neighbour)
     say_mac("neighbour.mac", &neighbour->mac);
 }
 
+static void say_setting(const struct setting *setting)
+{
+    char line[64] = "";
+    struct text text;
+
+    text_init(&text, line, sizeof line);
+    if (setting->group == SETTING_SYSCTL)
+        text_put_span(&text, setting->text);
+    else
+        setting_put_line(&text, setting, setting->number);
+    say_text("setting", line);
+    say_number("setting.place", setting->place);
+}
+
 static void say_options(const struct options *options)
 {
     say_number("command", options->command);
@@ -142,6 +156,8 @@ static void say_options(const struct options *options)
     say_number("vlan.id", options->vlan.id);
     say_text("vlan.name", options->vlan.name);
     say_number("vlan.protocol", options->vlan.protocol);
+    for (size_t i = 0; i < options->setting_count; i++)
+        say_setting(&options->settings[i]);
 }
 
 /* Arguments are separated by NUL; the program's name is put before them. */

@@ -51,6 +51,25 @@ static void check_attach(const struct options *options)
     check_phrases(options);
 }
 
+static void check_settings(const struct options *options)
+{
+    static struct setting again;
+    char line[64];
+    struct text text;
+
+    MUST(options->setting_count <= SETTINGS_MAX);
+    for (size_t i = 0; i < options->setting_count; i++) {
+        const struct setting *setting = &options->settings[i];
+        if (setting->group == SETTING_SYSCTL)
+            continue;
+        text_init(&text, line, sizeof line);
+        setting_put_line(&text, setting, setting->number);
+        MUST(!text.cut && setting_parse_line((struct span){line, text.length}, &again) == 0);
+        MUST(again.group == setting->group && again.place == setting->place);
+        MUST(again.number == setting->number);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct options options;
@@ -67,8 +86,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     argv[argc] = NULL;
     if (options_parse(argc, argv, &options, error, sizeof error) < 0)
         check_line(error);
-    else if (options.command == COMMAND_ATTACH)
+    else if (options.command == COMMAND_ATTACH) {
         check_attach(&options);
+        check_settings(&options);
+    }
     if (error[0] == '\0' && options.command <= COMMAND_RECLAIM)
         MUST(is_device_name(span_of(options.device)) && options.run_dir[0] == '/');
     free(copy);
