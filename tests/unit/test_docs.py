@@ -132,7 +132,7 @@ def test_every_part_of_the_package_is_in_the_architecture() -> None:
 def steps() -> set[str]:
     """What the mover calls the things that it can fail at."""
     call = re.compile(
-        r"\b(?:fail|fail_netlink|fail_message|note|restore_things)\((?:&?mover|restore|&restore),"
+        r"\b(?:fail|fail_about|fail_netlink|fail_message|note|restore_things)\((?:&?mover|restore|&restore),"
         r'[^";]*"((?:[^"\\]|\\.)+)"'
     )
     text = "".join(path.read_text() for path in SOURCES.glob("*.c"))
