@@ -17,7 +17,6 @@ from tests.kernel.mover.test_killed import (
 from tests.kernel.mover.test_pod_policy import ALL, OWN
 from tests.kernel.scratch import Netns
 
-
 HEALS = (by_reclaim, by_poststop, by_the_next_container)  # in turn: test_killed.py has each
 
 
