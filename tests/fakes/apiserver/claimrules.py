@@ -37,7 +37,9 @@ def check_class(problems: Problems, spec: Manifest) -> None:
     name = spec.get("extendedResourceName")
     if name is not None:
         found = _RESOURCE.fullmatch(name)
-        if not found or "kubernetes.io" in found["domain"] or name.startswith("requests."):
+        domain = found["domain"] if found else ""
+        native = "kubernetes.io" in domain or name.startswith("requests.")
+        if native or not rules.SUBDOMAIN.fullmatch(domain):
             problems.invalid(
                 "spec.extendedResourceName", name, "must be a valid extended resource name"
             )

@@ -11,6 +11,7 @@ from tests.fakes.apiserver.kinds import Kind
 from tests.fakes.apiserver.manifest import Manifest
 
 MOST = 3 * 1024 * 1024  # bytes of a body
+STORED = 3 * 512 * 1024  # bytes that etcd takes, of JSON here
 
 
 def parse(body: bytes) -> tuple[Manifest, list[str]]:
@@ -28,6 +29,8 @@ def parse(body: bytes) -> tuple[Manifest, list[str]]:
     if len(body) > MOST:
         message = f"Request entity too large: limit is {MOST}"
         raise Failure(413, "RequestEntityTooLarge", message)
+    if len(body) > STORED:
+        raise Failure(500, "", "etcdserver: request is too large")
     try:
         made = json.loads(body, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:

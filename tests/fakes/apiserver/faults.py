@@ -122,8 +122,13 @@ class Book:
         with self._changed:
             self._asked.clear()
 
+    def poke(self) -> None:
+        """Let everybody who waits look again: a watch has begun or ended."""
+        with self._changed:
+            self._changed.notify_all()
+
     def wait(self, look: Callable[[], bool], seconds: float = 10) -> None:
-        """Return once something is so; it is asked after every request and answer."""
+        """Return once something is so; it is asked after every request, answer and watch."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while not look():

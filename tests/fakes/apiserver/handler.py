@@ -10,6 +10,7 @@ from aiohttp import web
 
 from tests.fakes.apiserver import auth, codec, discovery, listing, requests, selectors
 from tests.fakes.apiserver.auth import Rbac, Tokens, User
+from tests.fakes.apiserver.breaking import reset
 from tests.fakes.apiserver.failure import Failure, bad_request
 from tests.fakes.apiserver.faults import Asked, Book, Fault, Faults
 from tests.fakes.apiserver.kinds import DRA
@@ -341,7 +342,5 @@ def _media(have: str, want: str) -> Failure:
 
 def _break(request: web.BaseRequest) -> None:
     """End the connection with a reset, and the handler with it."""
-    transport = request.transport
-    if transport is not None:
-        transport.abort()
+    reset(request.transport)
     raise asyncio.CancelledError

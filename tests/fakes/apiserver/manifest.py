@@ -6,7 +6,6 @@ know have to be seen as well. What is in the store is never changed in place.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +29,15 @@ def items(manifest: Manifest, *path: str) -> list[Any]:
 
 def copied(manifest: Manifest) -> Manifest:
     """Return one that may be changed."""
-    return copy.deepcopy(manifest)
+    made: Manifest = _copied(manifest)
+    return made
+
+
+def _copied(value: Any) -> Any:
+    """Copy what JSON can say: many times as fast as copy.deepcopy, which minds cycles."""
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
 def requests_of(spec: Manifest) -> Iterator[tuple[str, Manifest]]:

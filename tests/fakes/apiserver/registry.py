@@ -8,13 +8,12 @@ from typing import Protocol
 
 from tests.fakes.apiserver import gates, strategies, validation
 from tests.fakes.apiserver.failure import Failure, bad_request
-from tests.fakes.apiserver.kinds import CLAIMS, KINDS, NAMESPACES, PODS, Kind
+from tests.fakes.apiserver.kinds import CLAIMS, KINDS, NAMESPACES, NODES, PODS, Kind
 from tests.fakes.apiserver.manifest import Manifest, copied, items
 from tests.fakes.apiserver.selectors import Selector
 from tests.fakes.apiserver.store import Key, Store, key_of
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, so that no words come out
-_LARGEST = 3 * 512 * 1024  # bytes that etcd takes
 
 
 class Guard(Protocol):
@@ -134,7 +133,7 @@ class Registry:
         bound = kind is PODS and (old.get("spec") or {}).get("nodeName") and grace != 0
         if not bound and not items(old, "metadata", "finalizers"):
             last = self.store.drop(kind, key_of(old))
-            if self.collecting:
+            if self.collecting and kind in (NODES, PODS):  # nothing else owns anything here
                 self.sweep()
             return last, True
         if old["metadata"].get("deletionTimestamp"):
@@ -147,8 +146,6 @@ class Registry:
         return self.store.put(kind, made), False
 
     def _keep(self, kind: Kind, made: Manifest) -> Manifest:
-        if len(repr(made)) > _LARGEST:  # near enough
-            raise Failure(500, "", "etcdserver: request is too large")
         kept = self.store.put(kind, made)
         metadata = kept["metadata"]
         leaving = metadata.get("deletionTimestamp") and not metadata.get("finalizers")

@@ -25,6 +25,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from tests.fakes.apiserver import auth, codec
 from tests.fakes.apiserver.auth import User
+from tests.fakes.apiserver.breaking import reset
 from tests.fakes.apiserver.cluster import Cluster
 from tests.fakes.apiserver.faults import Fault
 from tests.fakes.apiserver.handler import Handler
@@ -44,8 +45,7 @@ class _Resetting(asyncio.Protocol):
     """A server that breaks every connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        reset(transport)
 
 
 class Answer(NamedTuple):
@@ -66,6 +66,7 @@ class ApiServer:
         self._handler = Handler(self.settings, self.registry, self._hub)
         self.cluster = Cluster(self.registry)
         self.book, self.faults = self._handler.book, self._handler.faults
+        self._hub.changed = self.book.poke
         self.tokens = self._handler.tokens
         self.admin = self.tokens.issue(auth.ADMIN, 10 * 365 * 86400)
         self._certificate = Certificate() if self.settings.tls else None
@@ -207,14 +208,19 @@ class ApiServer:
         headers = {"Authorization": f"Bearer {token}"}
         tls = ssl.create_default_context(cafile=self.authority) if self.authority else True
         try:
-            async with asyncio.timeout(seconds), aiohttp.ClientSession(headers=headers) as session:
-                async with session.request(method, self.url + path, ssl=tls) as response:
-                    return Answer(response.status, json.loads(await response.read()))
+            async with (
+                asyncio.timeout(seconds),
+                aiohttp.ClientSession(headers=headers) as session,
+                session.request(method, self.url + path, ssl=tls) as response,
+            ):
+                return Answer(response.status, json.loads(await response.read()))
         except aiohttp.ClientError as error:
             raise OSError(f"{self.url}: {error}") from error
 
     async def _begin(self) -> None:
-        self._web = web.Server(self._handle, request_factory=_request, access_log=None)
+        self._web = web.Server(
+            self._handle, request_factory=_request, handler_cancellation=True, access_log=None
+        )
         await self._return()
 
     async def _return(self) -> None:
@@ -233,15 +239,14 @@ class ApiServer:
             self._listener.close()
             self._listener = None
         for connection in self._web.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
+            reset(connection.transport)
         if resetting:
             self._listener = await self._loop.create_server(_Resetting, "127.0.0.1", self.port)
 
     async def _end(self) -> None:
         await self._leave(False)
         assert self._web is not None
-        await self._web.shutdown(0)
+        await self._web.shutdown(0.01)  # 0 would be for ever
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

@@ -55,7 +55,7 @@ def _pool(problems: Problems, pool: Manifest) -> None:
 
 
 def _placed(problems: Problems, spec: Manifest) -> None:
-    found = [name for name in WHERE if spec.get(name) is not None]
+    found = [name for name in WHERE if spec.get(name)]
     if spec.get("nodeName") is not None:
         if not spec["nodeName"]:
             problems.invalid(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tests.fakes.apiserver.failure import Failure, gone
 from tests.fakes.apiserver.kinds import Kind
@@ -68,6 +68,7 @@ class Hub:
         self._store = store
         self._open: dict[tuple[str, str], set[Subscription]] = collections.defaultdict(set)
         self.deaf = False  # events get lost, while watches stay open
+        self.changed: Callable[[], None] = lambda: None  # told when a watch begins or ends
         store.listeners.append(self._publish)
 
     def __iter__(self) -> collections.abc.Iterator[Subscription]:
@@ -85,6 +86,7 @@ class Hub:
         with self._store.lock:
             self._begin(subscription, query)
             self._open[selector.kind.plural, selector.node].add(subscription)
+        self.changed()
         return subscription
 
     def close(self, subscription: Subscription) -> None:
@@ -92,6 +94,7 @@ class Hub:
         selector = subscription.selector
         with self._store.lock:
             self._open[selector.kind.plural, selector.node].discard(subscription)
+        self.changed()
 
     def bookmark(self, kind: Kind, **annotations: str) -> Told:
         """Make a bookmark of now: an object with nothing but a resourceVersion."""
