@@ -150,16 +150,16 @@ class Client:
                     server_hostname=(access.server_name or access.host) if context else None,
                     limit=_CHUNK,
                 )
+            for option in _KEEPALIVE:
+                writer.get_extra_info("socket").setsockopt(*option)
         except ssl.SSLCertVerificationError as error:
             self._credentials.forget()
             hint = "its certificate has to be of the authority that the agent was given"
             raise UnreachableError(f"{self}: {error.verify_message}", hint=hint) from error
         except TimeoutError as error:
             raise self._late(self._limits.connect) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that none can have
             raise UnreachableError(f"cannot reach {self}: {_why(error)}") from error
-        for option in _KEEPALIVE:
-            writer.get_extra_info("socket").setsockopt(*option)
         connection = _Connection(reader, writer, str(self))
         self._open.add(connection)
         return connection
@@ -224,20 +224,25 @@ class Stream:
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Give each line as it comes, until the server or our patience ends it."""
+        end = asyncio.get_running_loop().time() + self._patience
         rest = bytearray()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                while data := await self._connection.data():
-                    seen = len(rest)
-                    rest += data
-                    if b"\n" in data:
-                        *lines, last = rest.split(b"\n")
-                        rest = last
-                        for line in lines:
-                            if line.strip():
-                                yield bytes(line)
-                    if len(rest) > self._limits.line and seen:
-                        raise self._connection.nonsense(f"a line of {len(rest)} bytes and more")
+        while data := await self._some(end):
+            rest += data
+            if b"\n" in data:
+                *lines, rest = rest.split(b"\n")
+                for line in lines:
+                    if line.strip():
+                        yield bytes(line)
+            if len(rest) > self._limits.line:
+                raise self._connection.nonsense(f"a line of {len(rest)} bytes and more")
+
+    async def _some(self, end: float) -> bytes:
+        """Read some more; nothing at the end, the server's or ours."""
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._connection.data()
+        except TimeoutError:
+            return b""
 
 
 class _StaleError(UnreachableError):

@@ -87,7 +87,8 @@ class _Kubeconfig:
             good = server.scheme in ("http", "https") and server.hostname and server.port != 0
         except ValueError:
             good = False
-        if not good or server.query or server.fragment or server.username or not text.isascii():
+        plain = text.isascii() and text.isprintable() and " " not in text
+        if not good or not plain or server.query or server.fragment or server.username:
             raise self._wrong(f"{where}: server", f"{text[:80]!r} is not https://HOST[:PORT]")
         return server
 

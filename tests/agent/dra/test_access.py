@@ -101,6 +101,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a server of ftp": ({"cluster": {"server": "ftp://x"}}, "is not https://"),
     "a port of text": ({"cluster": {"server": "https://x:y"}}, "is not https://"),
     "a bad address": ({"cluster": {"server": "https://[::1"}}, "is not https://"),
+    "a space": ({"cluster": {"server": "https://x/a b"}}, "is not https://"),
+    "a line break": ({"cluster": {"server": "https://x/a\nb"}}, "is not https://"),
     "a NUL byte": ({"cluster": {"server": "https://x\0"}}, "server: is not text"),
     "a proxy": ({"cluster": {"server": "https://x", "proxy-url": "http://y"}}, "proxy-url"),
     "bad base64": (

@@ -134,6 +134,14 @@ async def test_nobody_there_is_an_error() -> None:
         await client.call("GET", "/")
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 300, ".x", "no-such-host.invalid"])
+@asynchronous
+async def test_a_name_of_nobody_is_an_error(host: str) -> None:
+    client = Client(Access(host=host, port=1), agent="test/1", limits=Limits())
+    with pytest.raises(UnreachableError):
+        await client.call("GET", "/")
+
+
 async def ok(_: Request, writer: asyncio.StreamWriter) -> None:
     reply(writer, 200, b"{}")
 
