@@ -83,8 +83,6 @@ def defaults(space: Netns) -> set[str]:
 
 ASKED = {case: fields for case, (fields, _) in VALID.items()}
 ASKED |= {"-".join(example): example for example in EXAMPLES}
-# Until the mover has these.
-ASKED = {case: fields for case, fields in ASKED.items() if not {"sysctls", "ethtool"} & {*fields}}
 
 
 @pytest.mark.parametrize("fields", ASKED.values(), ids=ASKED)
@@ -171,6 +169,26 @@ def test_no_address_is_kept_unless_it_is_to_be(
     (link,) = pod.json("addr", "show", "dev", DEVICE)
     assert [one for one in link["addr_info"] if one["scope"] == "global"] == []
     assert routes(pod, "-4") == set()
+
+
+def test_settings_are_as_asked(fast_mover: Mover, pod: Netns, lent: Container) -> None:
+    attach(
+        fast_mover,
+        lent,
+        interfaceName="net.1",
+        sysctls={"net.ipv4.conf.rp_filter": 2, "net.ipv6.neigh.gc_stale_time": 77},
+        ethtool={"features": {"tx-tcp-segmentation": False}},
+    )
+    assert pod.sysctl("ipv4/conf/net.1/rp_filter") == "2"
+    assert pod.sysctl("ipv6/neigh/net.1/gc_stale_time") == "77"
+
+
+def test_every_setting_at_once(fast_mover: Mover, pod: Netns, lent: Container) -> None:
+    asked = {name: most for name, (_, most) in sysctls.ALLOWED.items()}
+    attach(fast_mover, lent, keepHostAddresses=False, sysctls=asked)
+    for name, most in asked.items():
+        family, group, key = sysctls.path(name).split("/")
+        assert pod.sysctl(f"{family}/{group}/{DEVICE}/{key}") == str(most), name
 
 
 def test_a_vlan_in_a_vrf(fast_mover: Mover, pod: Netns, lent: Container) -> None:
