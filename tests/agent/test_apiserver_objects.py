@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from tests.agent.apiclient import (
 )
 from tests.fakes.apiserver import ApiServer, Manifest, Settings, release
 
-ALL = Settings(versions=("v1", "v1beta2", "v1beta1"))
+ALL = Settings(minor=34, versions=("v1", "v1beta2", "v1beta1"))
 CLAIMS = f"{DRA}/namespaces/default/resourceclaims"
 
 
@@ -159,6 +160,12 @@ def test_unknown_fields_are_dropped_with_a_warning(client: Client) -> None:
         pytest.param(b'{"spec": {"driver": 5}}', "cannot unmarshal number", id="wrong type"),
         pytest.param(b'{"spec": {"pool": {"generation": 1e30}}}', "unmarshal", id="huge"),
         pytest.param(b'{"kind": "Pod", "apiVersion": "v1"}', "expected resource", id="kind"),
+        pytest.param(
+            b'{"spec": {"devices": [{"capacity": {"a": {"value": "much"}}}]}}',
+            "quantities",
+            id="quantity",
+        ),
+        pytest.param(b'{"metadata": {"creationTimestamp": "yesterday"}}', "RFC 3339", id="time"),
         pytest.param(b"[" * 100_000, "unrecognized", id="deep"),
     ],
 )
@@ -188,6 +195,15 @@ def test_an_object_can_be_had_in_every_version(client: Client, version: str) -> 
     assert client.get(f"{SLICES}/{made.name}").body["spec"]["devices"] == [
         {"name": "eth0", **device}
     ]
+
+
+def test_old_versions_come_with_a_warning() -> None:
+    with ApiServer(dataclasses.replace(ALL, minor=36)) as server:
+        client = Client(server)
+        for version, since in (("v1beta1", "1.35"), ("v1beta2", "1.36")):
+            path = f"/apis/resource.k8s.io/{version}/resourceslices"
+            assert f"deprecated in v{since}+" in client.get(path).headers["Warning"]
+        assert client.get(SLICES).headers["Warning"] is None
 
 
 def test_requests_are_flat_in_v1beta1(server: ApiServer, client: Client) -> None:
@@ -342,10 +358,12 @@ def test_devices_in_the_status_are_behind_a_gate_too() -> None:
         assert "devices" not in server.cluster.get("resourceclaims", "one", "default")["status"]
 
 
-def test_a_taint_gets_its_time(client: Client) -> None:
-    taints = [{"key": "example.com/x", "effect": "NoSchedule"}]
-    made = client.post(SLICES, slice_of("node1", {"name": "a", "taints": taints})).body
-    assert made["spec"]["devices"][0]["taints"][0]["timeAdded"]
+def test_a_taint_gets_its_time() -> None:
+    with ApiServer() as server:
+        taints = [{"key": "example.com/x", "effect": "NoSchedule"}]
+        tainted = slice_of("node1", {"name": "a", "taints": taints})
+        made = Client(server).post(SLICES, tainted).body
+        assert made["spec"]["devices"][0]["taints"][0]["timeAdded"]
 
 
 def test_it_speaks_tls_if_it_has_to() -> None:

@@ -144,7 +144,11 @@ def test_who_leaves_a_selection_is_deleted_from_it(server: ApiServer, client: Cl
     for labels in ({}, {"node": "node1"}):
         with server.cluster.edit("resourceslices", "a") as made:
             made["metadata"]["labels"] = labels
-    assert take(events, 3) == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a")]
+    added, deleted, again = itertools.islice(events, 3)
+    assert [one["type"] for one in (added, deleted, again)] == ["ADDED", "DELETED", "ADDED"]
+    assert deleted["object"]["metadata"]["labels"] == {"node": "node1"}, "as it matched last"
+    versions = [int(one["object"]["metadata"]["resourceVersion"]) for one in (added, deleted)]
+    assert versions[0] < versions[1]
 
 
 def test_the_last_state_has_the_version_of_its_end(server: ApiServer, client: Client) -> None:

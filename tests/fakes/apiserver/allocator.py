@@ -182,7 +182,10 @@ def _alternatives(request: Manifest) -> Iterator[tuple[str, Manifest]]:
 def _selected(device: Device, selectors: Sequence[Manifest]) -> bool:
     """Hold a device against expressions; an error is the whole pod's, as in the real one."""
     try:
-        return all(expressions.true(s["cel"]["expression"], device.variables()) for s in selectors)
+        return all(
+            expressions.selects(selector["cel"]["expression"], device.driver, device.published)
+            for selector in selectors
+        )
     except ExpressionError as error:
         raise UnallocatableError(f"device {'/'.join(device.identity)}: {error}") from error
 

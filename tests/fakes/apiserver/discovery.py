@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.fakes.apiserver.kinds import DRA, KINDS
+from tests.fakes.apiserver.kinds import DRA, KINDS, Kind
 from tests.fakes.apiserver.manifest import Manifest
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+
+_DEPRECATED = {"v1beta1": (35, 38), "v1beta2": (36, 39)}
 
 
 def document(path: str, versions: tuple[str, ...], minor: int) -> Manifest | None:
@@ -23,6 +25,15 @@ def document(path: str, versions: tuple[str, ...], minor: int) -> Manifest | Non
     for version in versions:
         known[f"/apis/{DRA}/{version}"] = _resources(DRA, version)
     return known.get(path)
+
+
+def deprecation(kind: Kind, version: str, minor: int) -> list[str]:
+    """Return the warning that comes with every answer in an old version."""
+    since, until = _DEPRECATED.get(version, (99, 99))
+    if kind.group != DRA or minor < since:
+        return []
+    old, new = (f"{kind.api_version(one)} {kind.kind}" for one in (version, "v1"))
+    return [f"{old} is deprecated in v1.{since}+, unavailable in v1.{until}+; use {new}"]
 
 
 def _version(minor: int) -> Manifest:

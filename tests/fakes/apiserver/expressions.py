@@ -7,6 +7,7 @@ libraries (quantities, semantic versions, IP addresses) there is none; a version
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,6 +68,20 @@ def problem(expression: str) -> str:
     except CELParseError as error:
         return f"compilation failed: {error.args[0]}"
     return ""
+
+
+def selects(expression: str, driver: str, published: Manifest) -> bool:
+    """Tell whether a selector means a device of a slice; remembered, since CEL is slow here.
+
+    Raises:
+        ExpressionError: as `value`.
+    """
+    return _selects(expression, driver, json.dumps(published))
+
+
+@functools.lru_cache(maxsize=2**14)
+def _selects(expression: str, driver: str, published: str) -> bool:
+    return true(expression, device(driver, json.loads(published)))
 
 
 def device(driver: str, published: Manifest) -> Mapping[str, Any]:

@@ -91,6 +91,12 @@ def _alternatives(manifest: Manifest) -> Iterator[Place]:
         yield request, "firstAvailable"
 
 
+def _consumable(manifest: Manifest) -> Iterator[Place]:
+    yield from _requests("capacity", "shareID", "consumedCapacity")(manifest)
+    for constraint in items(_claim_spec(manifest), "devices", "constraints"):
+        yield constraint, "distinctAttribute"
+
+
 def _counters(manifest: Manifest) -> Iterator[Place]:
     spec = manifest.get("spec") or {}
     yield from ((spec, name) for name in ("sharedCounters", "perDeviceNodeSelection"))
@@ -102,7 +108,7 @@ _BINDING = ("bindsToNode", "bindingConditions", "bindingFailureConditions")
 _CLAIM: dict[str, Callable[[Manifest], Iterator[Place]]] = {
     "DRAAdminAccess": _requests("adminAccess"),
     "DRADeviceTaints": _requests("tolerations"),
-    "DRAConsumableCapacity": _requests("capacity", "shareID", "consumedCapacity"),
+    "DRAConsumableCapacity": _consumable,
     "DRADeviceBindingConditions": _requests(*_BINDING),
     "DRAPrioritizedList": _alternatives,
 }

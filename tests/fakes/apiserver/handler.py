@@ -113,7 +113,9 @@ class Handler:
             raise _not_served()
         if info.verb == "watch":
             return await self._watch(request, info, began)
-        return await self._serve(request, info, user)
+        response = await self._serve(request, info, user)
+        _warn(response, discovery.deprecation(info.kind, info.version, settings.minor))
+        return response
 
     async def _serve(self, request: web.BaseRequest, info: Info, user: User) -> web.Response:
         assert info.kind is not None
@@ -149,9 +151,8 @@ class Handler:
         if media not in (_JSON, "application/octet-stream"):  # octet-stream: no header at all
             raise _media(media, _JSON)
         level = info.query.get("fieldValidation", "")
-        manifest, warnings = codec.decode(
-            info.kind, info.version, *codec.parse(await request.read()), level or "Warn"
-        )
+        sent = codec.parse(await request.read())
+        manifest, warnings = codec.decode(info.kind, info.version, *sent, level or "Warn")
         metadata = manifest.setdefault("metadata", {})
         _same_place(info, metadata)
         return manifest, warnings
@@ -205,7 +206,9 @@ class Handler:
     async def _watch(
         self, request: web.BaseRequest, info: Info, began: Callable[[int], None]
     ) -> web.StreamResponse:
+        assert info.kind is not None
         response = web.StreamResponse(headers={"Content-Type": _JSON})
+        _warn(response, discovery.deprecation(info.kind, info.version, self.settings.minor))
         try:
             subscription = self.hub.open(_selector(info), info.namespace, info.query)
         except Failure as failure:
@@ -292,10 +295,14 @@ def _object(
     assert info.kind is not None
     body = codec.encode(info.kind, info.version, manifest)
     response = web.Response(body=body, status=code, content_type=_JSON)
+    _warn(response, warnings)
+    return response
+
+
+def _warn(response: web.StreamResponse, warnings: Iterable[str]) -> None:
     for text in warnings:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
-    return response
 
 
 def _listed(info: Info, found: list[Manifest], metadata: Manifest) -> web.Response:

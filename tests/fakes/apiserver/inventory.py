@@ -5,9 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from tests.fakes.apiserver import expressions
 from tests.fakes.apiserver.manifest import Manifest, at, items
 
 Identity = tuple[str, str, str]  # driver, pool, device
@@ -34,10 +32,6 @@ class Device:
         if found is None:
             found = attributes.get(name.removeprefix(f"{self.driver}/"))
         return found
-
-    def variables(self) -> Mapping[str, Any]:
-        """Return what selectors see."""
-        return expressions.device(self.driver, self.published)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import importlib.resources
 import json
 from typing import Any
 
+from tests.fakes.apiserver import rules
 from tests.fakes.apiserver.failure import bad_request
 from tests.fakes.apiserver.kinds import Kind
 from tests.fakes.apiserver.manifest import Manifest
@@ -58,6 +59,7 @@ def _walk(schema: Manifest, value: Any, where: str, unknown: list[str]) -> Any:
     while "$ref" in schema:
         if schema["$ref"].endswith(".RawExtension"):
             return value  # bytes to the decoder, and for validation to look into
+        _check_form(schema["$ref"].rpartition(".")[2], value, where)
         schema = _definitions()[schema["$ref"].rpartition("/")[2]]
     if value is None:
         return None
@@ -79,6 +81,16 @@ def _walk(schema: Manifest, value: Any, where: str, unknown: list[str]) -> Any:
         elif inner is not None:
             unknown.append(path)
     return made
+
+
+def _check_form(name: str, value: Any, where: str) -> None:
+    """Refuse a text that its Go type cannot be made of."""
+    if not isinstance(value, str):
+        return
+    if name == "Quantity" and not rules.QUANTITY.fullmatch(value):
+        raise _Mismatch(f"string into {where}: quantities must match the regular expression")
+    if name in ("Time", "MicroTime") and not rules.is_time(value):
+        raise _Mismatch(f"string into {where}: parsing time {json.dumps(value)} as RFC 3339")
 
 
 def _check(schema: Manifest, value: Any, where: str) -> None:

@@ -41,10 +41,15 @@ class Event:
         """The nodes that it concerns."""
         return {node_of(one) for one in (self.before, self.after) if one is not None}
 
-    def type_for(self, selector: Selector) -> str:
-        """What it is for who sees matching objects only; empty for nothing at all."""
+    def told(self, selector: Selector) -> tuple[str, Manifest] | None:
+        """What it is for who sees matching objects only: its type, and the object.
+
+        One that matches no longer is DELETED as it was when it did, at this revision.
+        """
         was, is_ = selector.matches(self.before), selector.matches(self.after)
-        return {(0, 1): "ADDED", (1, 1): "MODIFIED", (1, 0): "DELETED"}.get((was, is_), "")
+        if is_:
+            return "MODIFIED" if was else "ADDED", self.object
+        return ("DELETED", dataclasses.replace(self, after=None).object) if was else None
 
 
 class Store:
@@ -94,7 +99,7 @@ class Store:
             self._record(event, key)
             return event.object
 
-    def since(self, revision: int, selector: Selector) -> list[Event]:
+    def since(self, revision: int, kind: Kind) -> list[Event]:
         """Return what has changed after a revision; it has to be one that is remembered."""
         with self.lock:
             newer: list[Event] = []
@@ -103,7 +108,7 @@ class Store:
                     break
                 newer.append(event)
             newer.reverse()
-            return [e for e in newer if e.kind is selector.kind and e.type_for(selector)]
+            return [event for event in newer if event.kind is kind]
 
     def select_at(self, revision: int, selector: Selector, namespace: str) -> list[Manifest]:
         """Return what matched at a revision; it has to be one that is remembered."""

@@ -54,11 +54,12 @@ class Subscription:
             told.append(self._told.popleft())
         return told
 
-    def sees(self, event: Event) -> str:
-        """What an event is to it: ADDED, MODIFIED, DELETED or nothing."""
+    def see(self, event: Event) -> None:
+        """Let it have an event, if that is one for it."""
         if self.namespace and event.object["metadata"].get("namespace", "") != self.namespace:
-            return ""
-        return event.type_for(self.selector)
+            return
+        if told := event.told(self.selector):
+            self.tell(told)
 
 
 class Hub:
@@ -130,19 +131,15 @@ class Hub:
             oldest = self._store.compacted
             raise gone(f"too old resource version: {version} ({oldest})")
         elif version:
-            missed = self._store.since(version, selector)
-            told = [
-                (type_, event.object) for event in missed if (type_ := subscription.sees(event))
-            ]
-            subscription.tell(*told)
+            for event in self._store.since(version, selector.kind):
+                subscription.see(event)
 
     def _publish(self, event: Event) -> None:
         if self.deaf:
             return
         for node in event.nodes | {""}:
             for subscription in self._open.get((event.kind.plural, node), ()):
-                if type_ := subscription.sees(event):
-                    subscription.tell((type_, event.object))
+                subscription.see(event)
 
 
 def _forbidden(kind: Kind) -> Failure:
