@@ -10,8 +10,10 @@ from netdevice_plugin import config as configuration
 from netdevice_plugin.config import Config, InvalidConfigError
 from netdevice_plugin.doctor import (
     cdidirs,
+    claims,
     containerd,
     crio,
+    dra,
     engines,
     installed,
     kernel,
@@ -21,12 +23,13 @@ from netdevice_plugin.doctor import (
 )
 from netdevice_plugin.doctor.finding import Finding, fail, ok
 from netdevice_plugin.doctor.host import Host, reason
+from netdevice_plugin.doctor.kubelet import Kubelet
 from netdevice_plugin.doctor.mounts import Mount
 from netdevice_plugin.doctor.node import Look
 from netdevice_plugin.doctor.programs import Programs
 from netdevice_plugin.doctor.runtime import Needs, Runtime
 from netdevice_plugin.errors import ConfigError, NetdevError
-from netdevice_plugin.model import Injection
+from netdevice_plugin.model import Frontend, Injection
 
 
 def read_config(path: Path | None) -> tuple[Config, list[Finding]]:
@@ -68,6 +71,7 @@ def examine(host: Host, config: Config, look: Look, *, given: bool) -> Iterator[
     yield from _guarded("runtime", lambda: _runtimes(host, programs, needs, runtimes))
     yield from findings
     yield from _guarded("kubelet", lambda: kubelet.check(met, config, given=given))
+    yield from _guarded("dra", lambda: _dra(host, config, met))
     table = _mounts(host)
     yield from _guarded("cdi", lambda: _cdi(host, config, runtimes, table))
     yield from _guarded("node", lambda: _node(host, config, look, kubelet=met is not None))
@@ -110,6 +114,13 @@ def _runtimes(
         text = f"none of those found would do ({names})" if names else "none was found"
         remedy = "containerd 2, CRI-O 1.28, podman 4.1, docker 28.2 or nerdctl 2.1, or later"
         yield fail("runtime/none", "container runtimes", text, remedy)
+
+
+def _dra(host: Host, config: Config, met: Kubelet | None) -> Iterator[Finding]:
+    """Judge the front end if a pool has it, and what claims have of whatever pool."""
+    if met and any(pool.frontend is Frontend.DRA for pool in config.pools):
+        yield from dra.check(dra.read(host, config, met, node.in_charge(host, config)))
+    yield from claims.check(claims.read(host, config))
 
 
 def _cdi(

@@ -24,6 +24,7 @@ from netdevice_plugin.model import Frontend, Registration
 DEFAULT = "/var/lib/kubelet"
 
 _GATE = "DevicePluginCDIDevices"
+_DRA = "DynamicResourceAllocation"
 _SNAP_COMMON = "/var/snap/microk8s/common"
 _PATH_LIMIT = 107  # bytes of a socket's path; sockaddr_un has 108 with the final NUL
 _LONGEST = len("/device-plugins/.netdevice-0123456789abcdef.sock")  # what the agent makes at worst
@@ -44,6 +45,7 @@ class Kubelet:
     faults: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by socket; "" is good
     plugins: Mapping[str, str] = dataclasses.field(default_factory=dict)  # likewise, our own
     registry: bool = True  # there is a directory plugins_registry
+    node: str = ""  # --hostname-override, or what k3s calls --node-name
 
     @property
     def title(self) -> str:
@@ -76,6 +78,8 @@ def read(host: Host, programs: Programs, config: Config) -> Kubelet | None:
         faults={path: host.listens(path) for path in sockets},
         plugins={path: host.listens(path) for path in ours},
         registry=host.is_dir(f"{directory}/plugins_registry"),
+        node=argv.option("--hostname-override")
+        or (process.option("--node-name") if process else ""),
     )
 
 
@@ -251,9 +255,20 @@ def _served(facts: Kubelet) -> Iterator[Finding]:
 
 def _dra(facts: Kubelet) -> Iterator[Finding]:
     version = facts.program.version if facts.program else None
-    if version and version < Version(1, 34):
-        text = "has no DRA of version v1, which a pool with frontend: dra needs"
+    gate = facts.gates.get(_DRA)
+    on = f"featureGates: {{{_DRA}: true}}"
+    if version and version < Version(1, 32):
+        text = "has no DRA that a pool with frontend: dra could be served by"
+        yield fail("kubelet/dra", facts.title, text, "upgrade to Kubernetes 1.34 or later")
+    elif gate is False:
+        yield fail("kubelet/dra", facts.title, f"its feature gate {_DRA} is off", on)
+    elif version and version < Version(1, 34):
+        seen = "is on" if gate else "is not seen to be on"
+        text = f"has DRA of version v1beta1, if the feature gate {_DRA} is on; here it {seen}"
         remedy = (
-            "Kubernetes 1.34; 1.32 and 1.33 have v1beta1 with the gate DynamicResourceAllocation"
+            f"{on} for every component, and the API server's runtime-config "
+            "resource.k8s.io/v1beta1=true; or Kubernetes 1.34"
         )
         yield warn("kubelet/dra", facts.title, text, remedy)
+    elif version:
+        yield ok("kubelet/dra", facts.title, "has DRA of version v1")

@@ -63,9 +63,7 @@ def read(host: Host, config: Config, look: Look) -> Node:
         problems=tuple(_as_on_host(host, problem) for problem in view.problems),
         failures=_failures(host, run_dir),
         dead=frozenset(
-            one.device
-            for one in view.attachments
-            if loan.why_reclaim(one, processes.judge)
+            one.device for one in view.attachments if loan.why_reclaim(one, processes.judge)
         ),
         blind=processes.blind,
         busy=frozenset(
@@ -78,6 +76,11 @@ def read(host: Host, config: Config, look: Look) -> Node:
         locked=host.exists(f"{run_dir}/{LOCK}"),
         hidden=hidden,
     )
+
+
+def in_charge(host: Host, config: Config) -> int | None:
+    """Find the process of the agent in charge, if that can be seen."""
+    return _holder(host, _locks(host)[0], f"{config.run_dir}/{LOCK}")
 
 
 def _look(host: Host, config: Config, look: Look) -> tuple[View, str]:

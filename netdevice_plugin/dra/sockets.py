@@ -21,6 +21,7 @@ from netdevice_plugin.serving.sockets import PATH_LIMIT, fits, socket_mark
 
 PLUGINS = "plugins"
 REGISTRY = "plugins_registry"
+SERVICES = "dra-*.sock"  # in the driver's directory below PLUGINS
 
 # Seconds after which a hidden socket that nobody listens on is no longer one in the making.
 MAKING = 10.0
@@ -55,15 +56,20 @@ class Paths:
         )
 
 
+def registrations(driver: str) -> tuple[str, str]:
+    """Give the patterns of names that a driver's registration sockets have."""
+    return f"{driver}-*-reg.sock", f"{_short(driver)}-*-reg.sock"
+
+
 def sweep(paths: Paths, driver: str) -> list[Path]:
     """Remove sockets of this driver's that nobody listens on, and return them. Blocks a moment.
 
     Those of an instance that lives answer, and stay; so does what cannot be removed.
     """
     registry = paths.registration.parent
-    found = [*paths.data_dir.glob("dra-*.sock"), *paths.data_dir.glob(".dra-*.sock")]
-    for prefix in (driver, _short(driver)):
-        found += [*registry.glob(f"{prefix}-*-reg.sock"), *registry.glob(f".{prefix}-*-reg.sock")]
+    found = [*paths.data_dir.glob(SERVICES), *paths.data_dir.glob(f".{SERVICES}")]
+    for name in registrations(driver):
+        found += [*registry.glob(name), *registry.glob(f".{name}")]
     removed = []
     for path in found:
         if _is_dead(path) and not _is_in_the_making(path):

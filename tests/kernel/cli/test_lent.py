@@ -27,6 +27,7 @@ def test_status_says_who_has_the_link(node: Host, containers: Containers) -> Non
         "linkInPod": "eth1",
         "netns": {"device": netns.st_dev, "inode": netns.st_ino},
         "pin": str(node.mover.pin("eth1")),
+        "claim": None,
         "error": None,
     }
     since = time.mktime(time.strptime(holder.pop("since"), "%Y-%m-%dT%H:%M:%SZ")) - time.timezone

@@ -17,24 +17,32 @@ from netdevice_plugin import mover
 from netdevice_plugin.config import Config
 from netdevice_plugin.doctor import examination
 from netdevice_plugin.doctor.finding import Finding, Level, worst
+from netdevice_plugin.dra import allocation, checkpoint
 from netdevice_plugin.look import View
-from netdevice_plugin.model import Pool, Selector, Snapshot
+from netdevice_plugin.model import Frontend, Pool, Selector, Snapshot
+from tests.unit.cli.running import prepare
 from tests.unit.doctor import test_containerd, test_crio, test_kubelet
 from tests.unit.doctor.roots import CONFIG, MOVER, Root, checks, only
 from tests.unit.doctor.test_cdidirs import OURS, ours
 from tests.unit.doctor.test_node import looking
+from tests.unit.dra.claimed import claim, ref, result
 
 PACKAGE = Path(examination.__file__).parent
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "doctor.md"
-ETH1 = dataclasses.replace(
-    CONFIG, pools=(Pool(name="netdevice", selectors=(Selector(if_names=("eth1",)),)),)
-)
+NETDEVICE = Pool(name="netdevice", selectors=(Selector(if_names=("eth1",)),))
+ETH1 = dataclasses.replace(CONFIG, pools=(NETDEVICE,))
+DRA = dataclasses.replace(CONFIG, pools=(dataclasses.replace(NETDEVICE, frontend=Frontend.DRA),))
 
 
 def examine(root: Root, **says: str) -> list[Finding]:
     """Examine a root; our own host's if its programs say something."""
+    return examine_for(ETH1, root, **says)
+
+
+def examine_for(config: Config, root: Root, **says: str) -> list[Finding]:
+    """Examine a root for another configuration."""
     host = root.host(says or None)
-    return list(examination.examine(host, ETH1, looking(), given=True))
+    return list(examination.examine(host, config, looking(), given=True))
 
 
 def common(root: Root) -> None:
@@ -94,6 +102,19 @@ def test_a_node_with_crio_whose_containerd_nobody_asks(root: Root) -> None:
     assert bad(findings) == [NO_AGENT]
 
 
+def test_a_node_that_hands_out_devices_by_claims(root: Root) -> None:
+    node(root, "containerd")
+    root.program("/usr/bin/containerd")
+    says = {
+        "containerd": "containerd github.com/containerd/containerd/v2 v2.1.4 abc",
+        "kubelet": "Kubernetes v1.34.1",
+    }
+    assert bad(examine_for(DRA, root, **says)) == [NO_AGENT]
+    prepare(root.at("/var/lib/kubelet"), ref(), "eth1")
+    assert bad(examine_for(DRA, root, **says)) == [("fail", "dra/cdi-file"), NO_AGENT]
+    assert bad(examine(root, **says)) == [("fail", "dra/cdi-file"), NO_AGENT]
+
+
 def test_a_mounted_root_of_a_node(root: Root) -> None:
     node(root, "containerd")
     root.program("/usr/bin/containerd")
@@ -116,6 +137,10 @@ def test_a_host_with_nothing(root: Root) -> None:
     assert only(findings, "kernel/version").level is Level.WARN
 
 
+CHECKPOINT = checkpoint.dumps(
+    allocation.decode(claim(ref(), [result("eth1")]), ref(), driver=CONFIG.prefix, node=None),
+    CONFIG.prefix,
+)
 NAMES = (
     "/etc/containerd/config.toml",
     "/etc/containerd/conf.d/a.toml",
@@ -132,6 +157,12 @@ NAMES = (
     "/run/netdevice-plugin/agent.lock",
     "/var/lib/dpkg/status",
     "/var/lib/kubelet/device-plugins/kubelet.sock",
+    "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint",
+    f"/var/lib/kubelet/plugins/networking.k8s.io/claims/{ref().uid}.json",
+    "/var/lib/kubelet/plugins/networking.k8s.io/dra-a.sock",
+    "/var/lib/kubelet/plugins_registry/networking.k8s.io-a-reg.sock",
+    f"/run/cdi/networking.k8s.io-claim_{ref().uid}.json",
+    "/etc/hostname",
     "/var/lib/kubelet/config.yaml",
     "/proc/1/mountinfo",
     "/proc/locks",
@@ -144,6 +175,7 @@ NAMES = (
 )
 PROGRAMS = ("containerd", "crio", "dockerd", "podman", "nerdctl", "runc", "crun", "kubelet")
 PIECES = (
+    CHECKPOINT, b"Worker_1\n",
     b"version = 3\n", b"imports = ['*', '../a.toml', '\\u0000']\n", b"[plugins]\n", b"[crio]\n",
     b'{"features": {"cdi": 1}}', b'{"cdiVersion": "1.1.0", "kind": "a/b", "devices": [{}]}',
     b"kubelet\0--root-dir\0/a\0--config\0/proc/locks\0", b"containerd\0-c\0/etc/cdi\0",
@@ -195,7 +227,7 @@ def test_a_root_that_holds_anything_ends_in_findings(
         root.program(f"/usr/bin/{name}")
     for name, (kind, content) in tree.items():
         make(root, name, kind, content)
-    for findings in (examine(root), examine(root, any="thing")):
+    for findings in (examine(root), examine_for(DRA, root, any="thing")):
         assert findings
         assert all(one.remedy for one in findings if one.level is not Level.OK)
 

@@ -220,13 +220,45 @@ def test_our_own_sockets(root: Root) -> None:
     ]
 
 
-def test_pools_of_dra_need_1_34(root: Root) -> None:
-    pool = Pool(name="a", frontend=Frontend.DRA)
+@pytest.mark.parametrize(
+    ("version", "options", "level", "text"),
+    [
+        ("1.31.2", (), "fail", "has no DRA that a pool with frontend: dra could be served by"),
+        ("1.32.0", (), "warn", "here it is not seen to be on"),
+        ("1.33.4", ("--feature-gates=DynamicResourceAllocation=true",), "warn", "here it is on"),
+        ("1.33.4", ("--feature-gates=DynamicResourceAllocation=false",), "fail", "is off"),
+        ("1.34.1", (), "ok", "has DRA of version v1"),
+        ("1.34.1", ("--feature-gates=DynamicResourceAllocation=false",), "fail", "is off"),
+    ],
+)
+def test_which_kubelets_have_dra(
+    root: Root, version: str, options: tuple[str, ...], level: str, text: str
+) -> None:
+    pool = Pool(name="ab", frontend=Frontend.DRA)
     config = dataclasses.replace(CONFIG, pools=(pool,))
-    running(root)
-    assert ("warn", "kubelet/dra") in checks(judge(find(root, config), config))
-    late = find(root, config, said="Kubernetes v1.34.1")
-    assert "kubelet/dra" not in [check for _, check in checks(judge(late, config))]
+    running(root, *options)
+    findings = judge(find(root, config, said=f"Kubernetes v{version}"), config)
+    found = only(findings, "kubelet/dra")
+    assert found.level.value == level
+    assert found.text.endswith(text)
+    assert "kubelet/dra" not in [check for _, check in checks(judge(find(root)))]
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (("/usr/bin/kubelet", "--hostname-override=worker-1"), "worker-1"),
+        (("k3s", "agent", "--node-name", "worker-2"), "worker-2"),
+        (("/usr/bin/kubelet",), ""),
+    ],
+)
+def test_what_a_kubelet_was_told_that_it_is_called(
+    root: Root, argv: tuple[str, ...], name: str
+) -> None:
+    root.process(77, *argv)
+    facts = find(root)
+    assert facts
+    assert facts.node == name
 
 
 @pytest.mark.parametrize(
