@@ -107,12 +107,12 @@ class Slices:
         self._node = node
         self.slices: dict[str, Object] = {}
         self._watch: asyncio.Queue[Event | Exception | None] | None = None
+        self._history: list[Event] = []
 
     def wipe(self) -> None:
         """Delete all, as the kubelet does when it starts."""
         for name in tuple(self.slices):
-            one = self.slices.pop(name)
-            self._tell("DELETED", {**one, "metadata": {**one["metadata"], "resourceVersion": "9"}})
+            self._tell("DELETED", self.slices.pop(name))
 
     def cut(self, error: Exception | None) -> None:
         """End the watch: as after its time, or with an error."""
@@ -141,6 +141,9 @@ class Slices:
         """See `Api`."""
         await self._ledger.answer("watch")
         self._watch = asyncio.Queue()
+        for event in self._history:
+            if int(event.position) > int(position):
+                self._watch.put_nowait(event)
         yield self._events(self._watch, seconds)
 
     async def _events(
@@ -186,8 +189,13 @@ class Slices:
         return kept
 
     def _tell(self, kind: str, one: Object) -> None:
+        version = one["metadata"]["resourceVersion"]
+        if kind == "DELETED":
+            version = self._ledger.version()
+            one = {**one, "metadata": {**one["metadata"], "resourceVersion": version}}
+        self._history.append(event := Event(kind, one, version))
         if self._watch:
-            self._watch.put_nowait(Event(kind, one, one["metadata"]["resourceVersion"]))
+            self._watch.put_nowait(event)
 
 
 async def until(holds: Callable[[], bool], patience: float) -> float:
