@@ -269,7 +269,7 @@ int sysctl_set(const char *link, struct span line, bool must, struct text *why)
     text_put_char(&text, '/');
     text_put_span(&text, part);
     if (span_copy(key, file, sizeof file) < 0 || span_copy(rest, value, sizeof value) < 0 ||
-        text.cut || strchr(file, '/') != NULL || strstr(directory, "..") != NULL)
+        text.cut || strchr(file, '/') != NULL || strchr(directory, '.') != NULL)
         return -EINVAL;
     ssize_t rc = sysctl_read(directory, link, file, found, sizeof found);
     if ((rc == -ENOENT && !must) || (rc >= 0 && strcmp(found, value) == 0))
