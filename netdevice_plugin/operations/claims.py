@@ -13,9 +13,15 @@ class ClaimMetrics:
         self._driver = driver
 
     def began(self) -> None:
-        """There is a pool of DRA: what is not there yet shows."""
+        """There is a pool of DRA: what is not there yet shows, and a first failure as a rise."""
         for name in ("dra_registered", "claimed_devices", "slices", "slices_in_sync"):
             self._metrics.set(name, 0, self._driver)
+        for outcome in ("done", "failed"):
+            for call in ("prepare", "unprepare"):
+                self._metrics.count("claim_calls_total", call, outcome, by=0)
+            self._metrics.count("claim_status_writes_total", outcome, by=0)
+        for verb in ("create", "update", "delete"):
+            self._metrics.count("slice_writes_total", verb, by=0)
 
     def held(self, devices: int) -> None:
         """So many devices are claims' now."""
