@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import pathlib
+import socket
 import ssl
 import threading
 from collections.abc import Coroutine
@@ -218,6 +219,11 @@ class ApiServer:
             raise OSError(f"{self.url}: {error}") from error
 
     async def _begin(self) -> None:
+        # Bound and never listening: nobody else gets the port while we are away.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port = self._place.getsockname()[1]
         self._web = web.Server(
             self._handle, request_factory=_request, handler_cancellation=True, access_log=None
         )
@@ -231,7 +237,6 @@ class ApiServer:
         self._listener = await self._loop.create_server(
             self._web, "127.0.0.1", self.port, ssl=tls, backlog=1024
         )
-        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _leave(self, resetting: bool) -> None:
         assert self._web is not None
@@ -251,6 +256,7 @@ class ApiServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._place.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         with contextlib.suppress(ConnectionError):
