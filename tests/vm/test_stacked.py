@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from netdevice_plugin.dra.parameters import mover_options
 from tests.kernel.mover.dump import Dump, assert_same, difference, settled
 from tests.kernel.mover.harness import DEVICE, Containers, Result, identity
 from tests.kernel.scratch import Netns, netns
+from tests.unit.dra.parameters import decoded
 from tests.vm.nics import HOST, dress
 from tests.vm.node import Node
 
@@ -107,6 +109,29 @@ def test_a_vlan_has_a_name_by_itself_and_inherits_what_the_host_had(
     node.offer().attach(container, "--vlan", "4094", "--mtu", "9000").ok()
     assert "10.1.0.5" in addresses(pod, f"{DEVICE}.4094")
     assert info(pod, f"{DEVICE}.4094")["mtu"] == info(pod, DEVICE)["mtu"] == 9000
+    node.mover.detach(container).ok()
+    assert_same(HOST, before)
+    assert_same(pod, was)
+
+
+def test_a_claim_puts_a_vlan_into_a_vrf(
+    pod: Netns, before: Dump, node: Node, containers: Containers
+) -> None:
+    was = settled(pod)
+    asked = decoded(
+        interfaceName="net1",
+        vlan={"id": 100},
+        vrf={"name": "blue", "table": 100},
+        addresses=["192.0.2.10/24"],
+        routes=[{"destination": "default", "gateway": "192.0.2.1"}],
+    )
+    container = containers.of(pod)
+    node.offer().attach(container, *mover_options(asked)).ok()
+    vlan = info(pod, "net1")
+    assert vlan["linkinfo"]["info_data"]["id"] == 100
+    assert vlan["master"] == "blue"
+    assert addresses(pod, "net1") == {"192.0.2.10"}
+    assert routes(pod, "100") == {("default", "net1")}
     node.mover.detach(container).ok()
     assert_same(HOST, before)
     assert_same(pod, was)

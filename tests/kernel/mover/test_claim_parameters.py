@@ -18,7 +18,7 @@ from netdevice_plugin.dra.parameters import (
 from tests.kernel.mover.dump import assert_same, settled
 from tests.kernel.mover.harness import DEVICE, Container, Containers, Mover, identity
 from tests.kernel.mover.links import make_up
-from tests.kernel.scratch import Netns, supports
+from tests.kernel.scratch import Netns
 from tests.unit.dra.parameters import decoded
 from tests.unit.dra.test_parameters import VALID
 from tests.unit.dra.test_parameters_docs import EXAMPLES
@@ -189,23 +189,6 @@ def test_every_setting_at_once(fast_mover: Mover, pod: Netns, lent: Container) -
     for name, most in asked.items():
         family, group, key = sysctls.path(name).split("/")
         assert pod.sysctl(f"{family}/{group}/{DEVICE}/{key}") == str(most), name
-
-
-def test_a_vlan_in_a_vrf(fast_mover: Mover, pod: Netns, lent: Container) -> None:
-    if not (supports("vlan") and supports("vrf")):
-        pytest.skip("kernel: no vlan, or no vrf")
-    attach(
-        fast_mover,
-        lent,
-        interfaceName="net1",
-        vlan={"id": 100},
-        vrf={"name": "blue", "table": 100},
-        addresses=[V4],
-        routes=[route("default", gateway="192.0.2.1")],
-    )
-    assert pod.links()["net1"]["master"] == "blue"
-    found = pod.json("-4", "route", "show", "default", "table", "100")
-    assert [entry["gateway"] for entry in found] == ["192.0.2.1"]
 
 
 # The rules that are checked beforehand are the kernel's.
