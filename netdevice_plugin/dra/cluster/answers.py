@@ -150,12 +150,12 @@ def _hint(code: int, what: str) -> str:
             verb, resource = (*what.split(), "", "")[:2]
             return (
                 f"the agent's service account needs the verb {verb} on {resource}: "
-                "apply the RBAC of deploy/dra; an admission policy may be the reason as well"
+                "apply deploy/components/dra; an admission policy may be the reason as well"
             )
         case 429:
             return "the API server is overloaded, or limits this client; it is asked again later"
         case 422 | 400:
-            return "the API server does not take what the agent wrote: report it with this line"
+            return "if the line names an admission policy, it is that; else please report the line"
     return ""
 
 

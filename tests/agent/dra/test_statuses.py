@@ -41,7 +41,12 @@ def allocated(server: ApiServer, name: str = "claim", **status: object) -> Claim
         }
     )
     with server.cluster.edit("resourceclaims", name, "default", status=True) as edited:
-        edited["status"] = {"allocation": {"devices": {"results": results}}, **status}
+        here = {"key": "metadata.name", "operator": "In", "values": [NODE]}
+        allocation = {
+            "devices": {"results": results},
+            "nodeSelector": {"nodeSelectorTerms": [{"matchFields": [here]}]},
+        }
+        edited["status"] = {"allocation": allocation, **status}
     return ClaimRef(namespace="default", name=name, uid=made["metadata"]["uid"])
 
 
