@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netdevice_plugin.dra.claim import Allocation, ClaimRef
+from netdevice_plugin.model import VIA_DRA
 
 
 def owned(allocation: Allocation) -> frozenset[str]:
@@ -15,6 +16,17 @@ def owned(allocation: Allocation) -> frozenset[str]:
 def held(allocations: Iterable[Allocation]) -> dict[str, ClaimRef]:
     """Say whose each device is."""
     return {device: one.claim for one in allocations for device in sorted(owned(one))}
+
+
+def in_use(allocations: Iterable[Allocation], driver: str) -> dict[str, frozenset[str]]:
+    """List the devices that are claims' own, by `Pool.key`."""
+    found: dict[str, set[str]] = {}
+    for allocation in allocations:
+        for one in allocation.results:
+            if not one.admin:
+                pool = one.pool.partition("/")[2]
+                found.setdefault(f"{driver}/{pool}{VIA_DRA}", set()).add(one.device)
+    return {key: frozenset(names) for key, names in found.items()}
 
 
 def in_the_way(wanted: Allocation, allocations: Iterable[Allocation]) -> list[Allocation]:

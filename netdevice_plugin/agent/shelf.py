@@ -1,0 +1,43 @@
+"""What claims can be given: the devices of the driver's pools, as they are listed now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from netdevice_plugin.cdifiles import Delivery
+from netdevice_plugin.config import Config
+from netdevice_plugin.model import VIA_DRA, Listed
+from netdevice_plugin.offering import Listing, retired_pool
+
+
+class Shelf:
+    """The newest listings of one driver, whose name is the prefix of its pools."""
+
+    def __init__(self, driver: str, config: Config) -> None:
+        self._driver = driver
+        self.listings: tuple[Listing, ...] = ()
+        self._offered: Mapping[str, Mapping[str, Listed]] = {}  # by pool, by device
+        self._config = config
+        self._pools = {pool.name: pool for pool in config.pools}
+
+    def put(self, listings: Mapping[str, Listing], config: Config) -> None:
+        """Offer these, by key of their pool, and nothing else; other prefixes are not ours."""
+        self._config = config
+        self._pools = {pool.name: pool for pool in config.pools}
+        self.listings = tuple(one for one in listings.values() if one.pool.prefix == self._driver)
+        self._offered = {
+            one.pool.name: {listed.device.name: listed for listed in one.devices}
+            for one in self.listings
+        }
+
+    def find(self, pool: str, device: str) -> Listed | str:
+        """Look a device up, or say why a claim cannot have it."""
+        if pool not in self._offered:
+            return f"no pool {pool} is offered through DRA on this node"
+        listed = self._offered[pool].get(device)
+        return listed or f"the pool {pool} does not have it, or not any more"
+
+    def delivery(self, pool: str) -> Delivery:
+        """Say how a pool's devices get into containers; one that is gone is as any other."""
+        gone = retired_pool(f"{self._driver}/{pool}{VIA_DRA}")
+        return Delivery.of(self._pools.get(pool) or gone, self._config)
