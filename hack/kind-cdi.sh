@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # A kind cluster in which a pod is given a link of its node, and the node has it back afterwards.
 #
-#   hack/kind-cdi.sh [--name NAME] [--node-image IMAGE]    make it, or use the one that is there
-#   hack/kind-cdi.sh --delete [--name NAME]                remove it
+#   hack/kind-cdi.sh [--dra] [--name NAME] [--node-image IMAGE]    make it, or use the one that is there
+#   hack/kind-cdi.sh --delete [--name NAME]                        remove it
 #
 # Asks for kind, docker and kubectl. NAME is netdevice by default; IMAGE is kind's own choice, or for
 # containerd 1.7 instead of 2 say kindest/node:v1.32.0. The image of the agent is built of this
 # checkout and loaded into the cluster. Run it again after a change.
+#
+# With --dra the pod asks by a ResourceClaim, and the agent is that of deploy/overlays/dra. It takes
+# Kubernetes 1.32; what a version does not have on by itself is switched on as IMAGE says which it is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly link=dummy0 address=192.168.8.8/32 resource=networking.k8s.io/netdevice
-readonly namespace=netdevice-plugin pod=netdevice-demo
-name=netdevice node_image='' delete='' doing=''
+readonly namespace=netdevice-plugin driver=networking.k8s.io
+name=netdevice node_image='' delete='' dra='' api='' doing=''
 
 main() {
     parse "$@"
@@ -25,6 +28,7 @@ main() {
         return
     fi
     make_cluster
+    if [ "$dra" ]; then find_api; fi
     load_image
     make_link
     install
@@ -41,8 +45,8 @@ parse() {
             if [ "$1" = --name ]; then name=$2; else node_image=$2; fi
             shift 2
             ;;
-        --delete)
-            delete=yes
+        --delete | --dra)
+            if [ "$1" = --dra ]; then dra=yes; else delete=yes; fi
             shift
             ;;
         --help)
@@ -52,7 +56,12 @@ parse() {
         *) usage "unknown argument $1" ;;
         esac
     done
-    readonly name node_image delete worker=$name-worker
+    if [ "$dra" ]; then
+        readonly pod=netdevice-claim example=deploy/examples/dra/claim-template.yaml
+    else
+        readonly pod=netdevice-demo example=deploy/examples/pod.yaml
+    fi
+    readonly name node_image delete dra worker=$name-worker
 }
 
 step() {
@@ -91,7 +100,7 @@ make_cluster() {
     clusters=$(kind get clusters)
     if grep -qxF "$name" <<<"$clusters"; then return; fi
     step "create cluster $name"
-    kind create cluster --name "$name" ${node_image:+--image "$node_image"} --wait 3m --config=- <<'YAML'
+    kind create cluster --name "$name" ${node_image:+--image "$node_image"} --wait 3m --config=- <<YAML
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 nodes:
@@ -103,7 +112,45 @@ containerdConfigPatches:
   [plugins."io.containerd.grpc.v1.cri"]
     enable_cdi = true
     cdi_spec_dirs = ["/etc/cdi", "/var/run/cdi"]
+$(if [ "$dra" ]; then dra_config; fi)
 YAML
+}
+
+# What DRA asks for and the version does not have on: a gate that a version does not know keeps its
+# components from starting.
+dra_config() {
+    case $node_image in
+    *:v1.32.* | *:v1.33.*)
+        cat <<'YAML'
+featureGates:
+  DynamicResourceAllocation: true
+  DRAResourceClaimDeviceStatus: true
+runtimeConfig:
+  resource.k8s.io/v1beta1: "true"
+YAML
+        ;;
+    *:v1.34.* | *:v1.35.*)
+        cat <<'YAML'
+featureGates:
+  DRAExtendedResource: true
+YAML
+        ;;
+    esac
+}
+
+# Once the cluster is there it says itself what it has.
+find_api() {
+    local served version
+    step "find resource.k8s.io among the APIs of cluster $name"
+    served=$(kube api-versions)
+    for version in v1 v1beta1; do
+        if grep -qxF "resource.k8s.io/$version" <<<"$served"; then
+            readonly api=$version
+            return
+        fi
+    done
+    doing=''
+    die "cluster $name has no DRA" "--delete it, and make it with --dra, of kindest/node:v1.32 or later"
 }
 
 load_image() {
@@ -131,20 +178,50 @@ install() {
     local before
     step "install the agent"
     before=$(kube --namespace $namespace get daemonset --ignore-not-found --output name)
-    kube apply --filename install.yaml
+    apply_agent
     if [ "$before" ]; then # with an image of the same name, which by itself changes nothing
         kube --namespace $namespace rollout restart daemonset/$namespace
     fi
     step "wait for the agent"
     kube --namespace $namespace rollout status daemonset/$namespace --timeout=180s
-    step "wait until $worker has one $resource to give"
-    kube wait "node/$worker" --timeout=60s \
-        --for="jsonpath={.status.allocatable.${resource//./\\.}}=1"
+    if [ "$dra" ]; then
+        step "wait until $worker has $link in a slice"
+        kube wait resourceslices --field-selector "spec.driver=$driver,spec.nodeName=$worker" \
+            --timeout=60s --for="jsonpath={.spec.devices[0].name}=$link"
+    else
+        step "wait until $worker has one $resource to give"
+        kube wait "node/$worker" --timeout=60s \
+            --for="jsonpath={.status.allocatable.${resource//./\\.}}=1"
+    fi
+}
+
+apply_agent() {
+    local manifests
+    if [ "$dra" ]; then
+        manifests=$(kubectl kustomize deploy/overlays/dra)
+        as_served <<<"$manifests" | kube apply --filename=-
+    else
+        kube apply --filename install.yaml
+    fi
+}
+
+# as_served: what is written for v1, as the cluster takes it. In v1beta1 a request has no alternatives.
+as_served() {
+    if [ "$api" != v1beta1 ]; then
+        cat
+        return
+    fi
+    sed -e 's|^apiVersion: resource.k8s.io/v1$|&beta1|' -e '/^ *extendedResourceName:/d' \
+        -e '/^ *exactly:$/{N;s/^ *exactly:\n  //}'
 }
 
 try_pod() {
     step "start pod $pod"
-    kube apply --filename deploy/examples/pod.yaml
+    if [ "$dra" ]; then
+        as_served <"$example" | kube apply --filename=-
+    else
+        kube apply --filename $example
+    fi
     kube wait pod/$pod --for=condition=Ready --timeout=120s
     step "find $address in the pod"
     shows "$address" kube exec $pod -- ip address

@@ -15,11 +15,12 @@ import pytest
 import yaml
 
 import netdevice_plugin
-from tests.manifests import ROOT, parse
+from tests.manifests import ROOT, Object, parse
 
 SCRIPT = ROOT / "hack" / "kind-cdi.sh"
 IMAGE = f"netdevice-plugin:{netdevice_plugin.__version__}"
 POD_YAML = "deploy/examples/pod.yaml"
+CLAIM_YAML = ROOT / "deploy" / "examples" / "dra" / "claim-template.yaml"
 
 # Logs how it was called, fails if the call is the one to fail, else says what is known of it.
 STUB = f"""#!{sys.executable}
@@ -30,6 +31,9 @@ with (home / "calls").open("a") as log:
     log.write(call + "\\n")
 if "--config=-" in sys.argv:
     (home / "config").write_text(sys.stdin.read())
+if "--filename=-" in sys.argv:
+    with (home / "applied").open("a") as applied:
+        applied.write("---\\n" + sys.stdin.read())
 answers = json.loads((home / "answers").read_text())
 if call == os.environ.get("FAILING"):
     sys.exit("said by the stub")
@@ -68,7 +72,40 @@ CALLS = [
     f"{KUBE} delete pod netdevice-demo --wait --timeout=60s",
     ON_WORKER,
 ]
+APPLY_INPUT = f"{KUBE} apply --filename=-"
+KUSTOMIZE = "kubectl kustomize deploy/overlays/dra"
+API_VERSIONS = f"{KUBE} api-versions"
+CLAIM_IN_POD = f"{KUBE} exec netdevice-claim -- ip address"
+SLICE = (
+    f"{KUBE} wait resourceslices --field-selector "
+    "spec.driver=networking.k8s.io,spec.nodeName=netdevice-worker --timeout=60s "
+    + shlex.quote("--for=jsonpath={.spec.devices[0].name}=dummy0")
+)
+
+
+def by_claim(call: str) -> list[str]:
+    """What stands for a call when the pod asks by a claim."""
+    if call == f"{KUBE} apply --filename install.yaml":
+        return [KUSTOMIZE, APPLY_INPUT]
+    if call == f"{KUBE} apply --filename {POD_YAML}":
+        return [APPLY_INPUT]
+    if "allocatable" in call:
+        return [SLICE]
+    if call == CREATE:
+        return [CREATE, API_VERSIONS]
+    return [call.replace("netdevice-demo", "netdevice-claim")]
+
+
+CALLS_BY_CLAIM = [made for call in CALLS for made in by_claim(call)]
 HAS_ADDRESS = "2: dummy0: <UP>\n    inet 192.168.8.8/32 scope global dummy0\n"
+
+
+CLASS = """\
+apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+spec:
+  extendedResourceName: networking.k8s.io/netdevice
+"""
 
 
 class Bench:
@@ -76,7 +113,9 @@ class Bench:
 
     def __init__(self, home: pathlib.Path) -> None:
         self.home = home
-        self.answers = {IN_POD: HAS_ADDRESS, ON_WORKER: HAS_ADDRESS}
+        self.answers = dict.fromkeys((IN_POD, CLAIM_IN_POD, ON_WORKER), HAS_ADDRESS)
+        self.answers[API_VERSIONS] = "apps/v1\nresource.k8s.io/v1\nresource.k8s.io/v1beta1\n"
+        self.answers[KUSTOMIZE] = CLASS
         self.failing = [SHOW_LINK]  # there is no such link yet
         for name in ("kind", "docker", "kubectl"):
             (home / name).write_text(STUB)
@@ -95,6 +134,15 @@ class Bench:
             capture_output=True,
             check=False,
         )
+
+    def config(self) -> Object:
+        """The configuration of the cluster that was made."""
+        (found,) = parse((self.home / "config").read_text())
+        return found
+
+    def applied(self) -> list[Object]:
+        """All that was applied from standard input."""
+        return parse((self.home / "applied").read_text())
 
     def calls(self) -> list[str]:
         """Every call so far."""
@@ -116,9 +164,25 @@ def test_a_pod_gets_a_link_of_a_new_cluster_and_the_link_comes_home(bench: Bench
     assert "error" not in result.stderr
 
 
-@pytest.mark.parametrize("failing", [call for call in CALLS if call != SHOW_LINK])
-def test_a_step_that_fails_is_named_and_is_the_last(bench: Bench, failing: str) -> None:
-    result = bench.run(FAILING=failing)
+def test_a_pod_gets_a_link_by_a_claim(bench: Bench) -> None:
+    result = bench.run("--dra")
+    assert result.returncode == 0, result.stderr
+    assert bench.calls() == CALLS_BY_CLAIM
+    assert bench.applied() == [*parse(CLASS), *parse(CLAIM_YAML.read_text())]
+
+
+DRAS_OWN = (KUSTOMIZE, API_VERSIONS, APPLY_INPUT, SLICE, CLAIM_IN_POD)
+FAILING = [(call,) for call in CALLS] + [(call, "--dra") for call in DRAS_OWN]
+
+
+@pytest.mark.parametrize(
+    ("failing", "options"),
+    [(call, options) for call, *options in FAILING if call != SHOW_LINK],
+)
+def test_a_step_that_fails_is_named_and_is_the_last(
+    bench: Bench, failing: str, options: list[str]
+) -> None:
+    result = bench.run(*options, FAILING=failing)
     assert result.returncode == 1
     assert bench.calls()[-1] == failing
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -195,6 +259,63 @@ def test_containerd_is_told_to_read_cdi_files(bench: Bench) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("image", "gates", "runtime"),
+    [
+        ("", None, None),
+        (
+            "kindest/node:v1.32.5",
+            {"DynamicResourceAllocation": True, "DRAResourceClaimDeviceStatus": True},
+            {"resource.k8s.io/v1beta1": "true"},
+        ),
+        (
+            "kindest/node:v1.33.1@sha256:0123",
+            {"DynamicResourceAllocation": True, "DRAResourceClaimDeviceStatus": True},
+            {"resource.k8s.io/v1beta1": "true"},
+        ),
+        ("kindest/node:v1.34.0", {"DRAExtendedResource": True}, None),
+        ("kindest/node:v1.36.0", None, None),
+    ],
+)
+def test_a_cluster_for_claims_has_on_what_its_version_has_not(
+    bench: Bench, image: str, gates: Object | None, runtime: Object | None
+) -> None:
+    bench.run("--dra", *(("--node-image", image) if image else ()))
+    config = bench.config()
+    assert (config.get("featureGates"), config.get("runtimeConfig")) == (gates, runtime)
+    bench.run(*(("--node-image", image) if image else ()))
+    assert {"featureGates", "runtimeConfig"}.isdisjoint(bench.config())
+    assert {**config, **bench.config()} == config
+
+
+def test_a_cluster_without_v1_is_given_v1beta1(bench: Bench) -> None:
+    bench.answers[API_VERSIONS] = "apps/v1\nresource.k8s.io/v1beta1\n"
+    result = bench.run("--dra")
+    assert result.returncode == 0, result.stderr
+    template, pod = parse(CLAIM_YAML.read_text())
+    (request,) = template["spec"]["spec"]["devices"]["requests"]
+    request |= request.pop("exactly")
+    template["apiVersion"] = "resource.k8s.io/v1beta1"
+    device_class = {"apiVersion": "resource.k8s.io/v1beta1", "kind": "DeviceClass", "spec": None}
+    assert bench.applied() == [device_class, template, pod]
+    assert request == {"name": "nic", "deviceClassName": "netdevice"}
+
+
+def test_a_cluster_without_dra_is_left_as_it_is(bench: Bench) -> None:
+    bench.answers["kind get clusters"] = "netdevice\n"
+    bench.answers[API_VERSIONS] = "apps/v1\nresource.k8s.io/v1alpha3\n"
+    result = bench.run("--dra")
+    assert result.returncode == 1
+    assert "error: cluster netdevice has no DRA\n" in result.stderr
+    assert result.stderr.count("error: ") == 1
+    assert bench.calls() == ["kind get clusters", API_VERSIONS]
+
+
+def test_the_claim_names_the_pod_that_the_script_waits_for() -> None:
+    _, pod = parse(CLAIM_YAML.read_text())
+    assert pod["metadata"]["name"] == "netdevice-claim"
+
+
 def test_the_pod_asks_for_what_the_script_waits_for() -> None:
     (pod,) = parse((ROOT / POD_YAML).read_text())
     assert pod["metadata"]["name"] == "netdevice-demo"
@@ -205,7 +326,7 @@ def test_the_pod_asks_for_what_the_script_waits_for() -> None:
 def test_help_says_how_to_call_it_and_calls_nothing(bench: Bench) -> None:
     result = bench.run("--help")
     assert result.returncode == 0
-    assert {"--name NAME", "--node-image IMAGE", "--delete"} <= set(
+    assert {"--name NAME", "--node-image IMAGE", "--delete", "--dra"} <= set(
         re.findall(r"--[a-z-]+(?: [A-Z]+)?", result.stdout)
     )
     assert bench.calls() == []
