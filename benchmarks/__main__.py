@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import agent, commands, containers, listing, machine, moving, scale
+from benchmarks import agent, commands, containers, dra, listing, machine, moving, scale
 from benchmarks.numbers import Table
 
 _PATIENCE = 600  # seconds at most before each table, with --wait
@@ -25,6 +25,7 @@ FULL: Mapping[str, Part] = {
     "commands": functools.partial(commands.commands, (1, 100, 1000, 4000), 15),
     "agent": functools.partial(agent.following, (1, 64, 512, 2048), agent.FULL),
     "containers": functools.partial(containers.starts, ("ifb", "veth", "macvlan"), 40),
+    "dra": functools.partial(dra.claiming, (64, 512, 2048), dra.FULL),
     "scale": functools.partial(scale.simulated, scale.FULL, scale.ALTERNATIVES),
     "scale-http": functools.partial(scale.over_http, scale.FULL, scale.CHOSEN[0][1]),
 }
@@ -36,6 +37,7 @@ QUICK: Mapping[str, Part] = {
     "commands": functools.partial(commands.commands, (3,), 1),
     "agent": functools.partial(agent.following, (1, 20), agent.QUICK),
     "containers": functools.partial(containers.starts, ("ifb",), 2),
+    "dra": functools.partial(dra.claiming, (3,), dra.QUICK),
     "scale": functools.partial(scale.simulated, scale.QUICK, scale.CHOSEN),
     "scale-http": functools.partial(scale.over_http, scale.QUICK, scale.HASTE),
 }

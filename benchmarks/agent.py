@@ -66,7 +66,7 @@ def _measure(space: Netns, effort: Effort) -> Found:
         kubelet.until(lambda: kubelet.healthy == links, "had the list")
         time.sleep(effort.settle)
         memory = agent.memory()
-        quiet, _ = _cost(agent, lambda: time.sleep(effort.quiet))
+        quiet, _ = cost(agent, lambda: time.sleep(effort.quiet))
         scene = Scene(kubelet, events, links)
         created, removed = scene.one_by_one(effort.marks)
         calls = {
@@ -74,7 +74,7 @@ def _measure(space: Netns, effort: Effort) -> Found:
             for what, callers in itertools.product(("options", "allocate"), (1, CALLERS))
         }
         made: list[Change] = []
-        busy, wall = _cost(agent, lambda: made.extend(scene.storm(effort.storm)))
+        busy, wall = cost(agent, lambda: made.extend(scene.storm(effort.storm)))
         stormy = scene.aftermath(made, _ifbs(space))
         return Found(
             registered=(kubelet.noted["registered"]["at"] - agent.started) / 1e9,
@@ -95,7 +95,7 @@ def _ifbs(space: Netns) -> frozenset[str]:
     return frozenset(link["ifname"] for link in space.json("link", "show", "type", "ifb"))
 
 
-def _cost(agent: Agent, act: Callable[[], object]) -> tuple[float, float]:
+def cost(agent: Agent, act: Callable[[], object]) -> tuple[float, float]:
     """Say what share of one core the agent takes meanwhile, and how long that is."""
     wall, cpu = time.monotonic(), agent.cpu()
     act()

@@ -61,7 +61,7 @@ class Kubelet(rpc.RegistrationServicer):
         await self._plugin.GetDevicePluginOptions(api.Empty())
         self._names = frozenset()
         self._following = asyncio.create_task(self._follow(self._plugin))
-        _say("registered", time.monotonic_ns())
+        say("registered", time.monotonic_ns())
         return api.Empty()
 
     async def _follow(self, plugin: rpc.DevicePluginStub) -> None:
@@ -71,14 +71,14 @@ class Kubelet(rpc.RegistrationServicer):
                 names = frozenset(one.ID for one in answer.devices if one.health == "Healthy")
                 added, removed = sorted(names - self._names), sorted(self._names - names)
                 self._names = names
-                _say("list", now, added=added, removed=removed)
+                say("list", now, added=added, removed=removed)
 
     async def call(self, what: str, callers: int, calls: int) -> None:
         """Have that many callers make that many calls each, one after the other."""
         devices = itertools.cycle(sorted(self._names))
         several = [self._caller(_call(self._plugin, what, devices), calls) for _ in range(callers)]
         times = await asyncio.gather(*several)
-        _say("called", time.monotonic_ns(), seconds=list(itertools.chain(*times)))
+        say("called", time.monotonic_ns(), seconds=list(itertools.chain(*times)))
 
     async def _caller(self, call: Callable[[], Awaitable[object]], calls: int) -> list[float]:
         times = []
@@ -102,12 +102,13 @@ def _call(
     return allocate
 
 
-def _say(event: str, at: int, **more: object) -> None:
+def say(event: str, at: int, **more: object) -> None:
+    """Tell who measures."""
     print(json.dumps({"event": event, "at": at, **more}), flush=True)
 
 
-async def main(root: Path) -> None:
-    """Serve until stdin ends."""
+async def serve(root: Path) -> tuple[grpc.aio.Server, Kubelet]:
+    """Be there for an agent: registration of device plugins, and what pods have."""
     kubelet = Kubelet(root / "device-plugins")
     server = grpc.aio.server()
     rpc.add_RegistrationServicer_to_server(kubelet, server)
@@ -116,7 +117,13 @@ async def main(root: Path) -> None:
         (root / name).mkdir(parents=True)
         server.add_insecure_port(f"unix:{quote(str(root / name / 'kubelet.sock'))}")
     await server.start()
-    _say("serving", time.monotonic_ns())
+    return server, kubelet
+
+
+async def main(root: Path) -> None:
+    """Serve until stdin ends."""
+    server, kubelet = await serve(root)
+    say("serving", time.monotonic_ns())
     while line := await asyncio.to_thread(sys.stdin.readline):
         what, callers, calls = line.split()
         await kubelet.call(what, int(callers), int(calls))

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.spawn import FailedError
@@ -24,18 +24,20 @@ _TMPFS = "/dev/shm"  # noqa: S108 - a directory of our own in it
 _PATIENCE = 60.0  # seconds
 
 
-class Kubelet:
-    """The process of benchmarks/kubelet.py, and what it noted; times are CLOCK_MONOTONIC, ns."""
+class Peer:
+    """A process of benchmarks/ that the agent has to do with, and what it noted.
 
-    def __init__(self, directory: pathlib.Path) -> None:
-        self.healthy: set[str] = set()
-        self.added: dict[str, int] = {}  # when each was first listed as healthy
-        self.removed: dict[str, int] = {}  # when each was first not any more
+    It prints a line of JSON for each `event`, with the time `at` which that was:
+    CLOCK_MONOTONIC, ns.
+    """
+
+    def __init__(self, module: str, *arguments: str | pathlib.Path) -> None:
         self.noted: dict[str, dict[str, Any]] = {}  # the last of each sort
         self.agent: subprocess.Popen[bytes] | None = None  # there is no waiting for a dead one
+        self._name = module
         self._news = threading.Condition()
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "benchmarks.kubelet", str(directory)),
+            (sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)),
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -50,17 +52,17 @@ class Kubelet:
         end = time.monotonic() + _PATIENCE
         with self._news:
             while not self._news.wait_for(holds, 0.5):
-                if time.monotonic() > end or (self.agent and self.agent.poll() is not None):
-                    raise FailedError(f"the kubelet waited, and never {what}")
+                if time.monotonic() > end or any(one.poll() is not None for one in self._needed()):
+                    raise FailedError(f"the {self._name} waited, and never {what}")
 
-    def call(self, what: str, callers: int, calls: int) -> tuple[float, ...]:
-        """Have it call the agent; the seconds of each call."""
-        self.noted.pop("called", None)
+    def ask(self, line: str, event: str) -> dict[str, Any]:
+        """Have it do something, and return what it says then."""
+        self.noted.pop(event, None)
         assert self._process.stdin
-        self._process.stdin.write(f"{what} {callers} {calls}\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
-        self.until(lambda: "called" in self.noted, "had its answers")
-        return tuple(self.noted["called"]["seconds"])
+        self.until(lambda: event in self.noted, "had its answers")
+        return self.noted[event]
 
     def close(self) -> None:
         """End it."""
@@ -68,6 +70,11 @@ class Kubelet:
         self._process.stdin.close()
         self._process.wait()
         self._thread.join()
+
+    def _needed(self) -> Iterator[subprocess.Popen[Any]]:
+        yield self._process
+        if self.agent:
+            yield self.agent
 
     def _listen(self) -> None:
         assert self._process.stdout
@@ -79,12 +86,36 @@ class Kubelet:
 
     def _note(self, said: dict[str, Any]) -> None:
         self.noted[said["event"]] = said
+
+
+class Follower(Peer):
+    """One that is told of devices: which it knows now, and when that was news."""
+
+    def __init__(self, module: str, *arguments: str | pathlib.Path) -> None:
+        self.healthy: set[str] = set()
+        self.added: dict[str, int] = {}  # when each was first listed as healthy
+        self.removed: dict[str, int] = {}  # when each was first not any more
+        super().__init__(module, *arguments)
+
+    def _note(self, said: dict[str, Any]) -> None:
+        super()._note(said)
         for name in said.get("added", ()):
             self.added.setdefault(name, said["at"])
             self.healthy.add(name)
         for name in said.get("removed", ()):
             self.removed.setdefault(name, said["at"])
             self.healthy.discard(name)
+
+
+class Kubelet(Follower):
+    """The process of benchmarks/kubelet.py."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__("kubelet", directory)
+
+    def call(self, what: str, callers: int, calls: int) -> tuple[float, ...]:
+        """Have it call the agent; the seconds of each call."""
+        return tuple(self.ask(f"{what} {callers} {calls}", "called")["seconds"])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,39 +148,47 @@ def _mebibytes(path: pathlib.Path, key: str) -> float:
 def node() -> Iterator[tuple[Kubelet, Agent]]:
     """Start both in this thread's namespace, the agent with every ifb in one pool."""
     with (
-        tempfile.TemporaryDirectory(prefix="ndp-bench-", dir=_TMPFS) as name,
-        contextlib.ExitStack() as stack,
+        scratch() as directory,
+        contextlib.closing(Kubelet(directory / "kubelet")) as kubelet,
+        agent(directory, configuration(directory, directory / "kubelet"), kubelet) as started,
     ):
-        directory = pathlib.Path(name)
-        kubelet = Kubelet(directory / "kubelet")
-        stack.callback(kubelet.close)
-        with (directory / "log").open("wb") as log:
-            started = time.monotonic_ns()
-            process = subprocess.Popen(
-                (str(_SCRIPT), "run", "--config", str(_configuration(directory))),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        stack.callback(_end, process)
-        kubelet.agent = process
-        try:
-            yield kubelet, Agent(process, started)
-        except FailedError as error:
-            said = (directory / "log").read_text()[-2000:]
-            raise FailedError(f"{error}; the agent said:\n{said}") from error
+        yield kubelet, started
 
 
-def _configuration(directory: pathlib.Path) -> pathlib.Path:
-    path = directory / "config.yaml"
-    path.write_text(
-        f"cdiDir: {directory / 'cdi'}\nrunDir: {directory / 'run'}\n"
-        f"kubeletDir: {directory / 'kubelet'}\n"
-        "pools:\n- name: netdevice\n  selectors:\n  - kinds: [ifb]\n"
+@contextlib.contextmanager
+def scratch(parent: str = _TMPFS) -> Iterator[pathlib.Path]:
+    """A directory for one run: in memory, unless it is said where."""
+    with tempfile.TemporaryDirectory(prefix="ndp-bench-", dir=parent) as name:
+        yield pathlib.Path(name)
+
+
+@contextlib.contextmanager
+def agent(
+    directory: pathlib.Path, config: str, *peers: Peer, options: Sequence[str | pathlib.Path] = ()
+) -> Iterator[Agent]:
+    """Start the agent in this thread's namespace."""
+    (directory / "config.yaml").write_text(config)
+    command = (_SCRIPT, "run", "--config", directory / "config.yaml", *options)
+    with (directory / "log").open("wb") as log:
+        started = time.monotonic_ns()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    for peer in peers:
+        peer.agent = process
+    try:
+        yield Agent(process, started)
+    except FailedError as error:
+        said = (directory / "log").read_text()[-2000:]
+        raise FailedError(f"{error}; the agent said:\n{said}") from error
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def configuration(
+    directory: pathlib.Path, kubelet: pathlib.Path, frontend: str = "device-plugin"
+) -> str:
+    """Write what has every ifb in one pool."""
+    return (
+        f"cdiDir: {directory / 'cdi'}\nrunDir: {directory / 'run'}\nkubeletDir: {kubelet}\n"
+        f"pools:\n- name: netdevice\n  frontend: {frontend}\n  selectors:\n  - kinds: [ifb]\n"
     )
-    return path
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait()

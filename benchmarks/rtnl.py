@@ -11,12 +11,15 @@ from types import TracebackType
 from typing import Self
 
 NEW, DEL = 16, 17  # RTM_NEWLINK, RTM_DELLINK
+_NEW_ADDRESS = 20  # RTM_NEWADDR
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _IFINFOMSG = 16
 _REQUEST, _CREATE = 0x5, 0x600  # NLM_F_REQUEST | NLM_F_ACK; NLM_F_CREATE | NLM_F_EXCL
 _IFNAME, _MTU, _LINKINFO, _GROUP, _KIND = 3, 4, 18, 27, 1
 _GROUP_LINK = 1  # RTMGRP_LINK
+_IFADDRMSG = struct.Struct("=BBBBI")
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _BUFFER = 32 * 2**20
 
 
@@ -30,28 +33,36 @@ class Links:
     def create(self, name: str, group: int = 0) -> None:
         """Make an ifb."""
         kind = _attribute(_LINKINFO, _attribute(_KIND, b"ifb"))
-        self._ask(NEW, _CREATE, _name(name) + _attribute(_GROUP, struct.pack("=I", group)) + kind)
+        group_ = _attribute(_GROUP, struct.pack("=I", group))
+        self._ask(NEW, _CREATE, bytes(_IFINFOMSG) + _name(name) + group_ + kind)
 
     def remove(self, name: str) -> None:
         """Remove a link, which takes the kernel some 20 ms."""
-        self._ask(DEL, 0, _name(name))
+        self._ask(DEL, 0, bytes(_IFINFOMSG) + _name(name))
 
     def remove_group(self, group: int) -> None:
         """Remove all links of a group, which takes it no longer."""
-        self._ask(DEL, 0, _attribute(_GROUP, struct.pack("=I", group)))
+        self._ask(DEL, 0, bytes(_IFINFOMSG) + _attribute(_GROUP, struct.pack("=I", group)))
 
     def set_mtu(self, name: str, mtu: int) -> None:
         """Change something of a link that no list shows."""
-        self._ask(NEW, 0, _name(name) + _attribute(_MTU, struct.pack("=I", mtu)))
+        change = _name(name) + _attribute(_MTU, struct.pack("=I", mtu))
+        self._ask(NEW, 0, bytes(_IFINFOMSG) + change)
+
+    def add_address(self, name: str, address: str) -> None:
+        """Give a link an IPv4 address, of a network of its own."""
+        packed = socket.inet_aton(address)
+        head = _IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, socket.if_nametoindex(name))
+        both = _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
+        self._ask(_NEW_ADDRESS, _CREATE, head + both)
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    def _ask(self, kind: int, flags: int, attributes: bytes) -> None:
-        size = _HEADER.size + _IFINFOMSG + len(attributes)
-        header = _HEADER.pack(size, kind, _REQUEST | flags, 1, 0)
-        self._socket.send(header + bytes(_IFINFOMSG) + attributes)
+    def _ask(self, kind: int, flags: int, body: bytes) -> None:
+        header = _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, 1, 0)
+        self._socket.send(header + body)
         answer = self._socket.recv(65536)
         if error := -struct.unpack_from("=i", answer, _HEADER.size)[0]:
             raise OSError(error, os.strerror(error))

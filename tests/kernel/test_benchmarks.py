@@ -14,6 +14,7 @@ TITLES = (
     "Commands, whole process",
     "Agent",
     "Container start on containerd, with and without a device",
+    "Agent with claims",
     "20 nodes, on a virtual clock",
     "3 nodes, over HTTP",
 )
