@@ -9,6 +9,10 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+# Much of a test is waiting. Each file is one process's, for the sake of what its tests share.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+# These share locks of the kernel, or have a node, a guest or a package index to themselves.
+ALONE := tests/kernel tests/e2e tests/vm tests/packaging
 MOVER := netdevice_plugin/mover/bin/netdevice-mover
 BASE := .venv/.base-is-installed
 DEV := .venv/.dev-is-installed
@@ -37,7 +41,10 @@ bench: $(DEV) $(MOVER)  ## measure, and print the ratios as a table (root)
 
 .PHONY: test
 test: lint tools $(MOVER)  ## all that CI runs: lint, and every test (root)
-	$(PYTEST) tests
+	status=0; \
+	$(PYTEST) $(SIDE_BY_SIDE) tests $(ALONE:%=--ignore=%) || status=$$?; \
+	$(PYTEST) $(ALONE) || status=$$?; \
+	exit $$status
 
 .PHONY: lint
 lint: $(DEV)  ## style, types, import contracts
@@ -58,11 +65,11 @@ format: $(DEV)  ## rewrite Python and C in the project's style
 
 .PHONY: test-unit
 test-unit: $(DEV)  ## no root, no sockets
-	$(PYTEST) tests/unit
+	$(PYTEST) $(SIDE_BY_SIDE) tests/unit
 
 .PHONY: test-agent
 test-agent: $(DEV)  ## the kubelet's protocols, over real sockets
-	$(PYTEST) tests/agent
+	$(PYTEST) $(SIDE_BY_SIDE) tests/agent
 
 .PHONY: test-c test-kernel test-e2e test-vm test-packaging
 test-c: tools $(MOVER)  ## the mover's parsers under sanitizers
@@ -71,7 +78,7 @@ test-e2e: tools $(MOVER)  ## real podman and containerd (root)
 test-vm: tools $(MOVER)  ## SR-IOV, virtio, bonds, VLANs, ... in an emulated machine
 test-packaging: tools $(MOVER)  ## wheel, sdist, the aarch64 mover
 test-c test-kernel test-e2e test-vm test-packaging: test-%:
-	$(PYTEST) tests/$*
+	$(PYTEST) $(if $(filter c,$*),$(SIDE_BY_SIDE)) tests/$*
 
 .PHONY: fuzz
 fuzz: tools  ## feed the mover's parsers for FUZZ_SECONDS (60)
