@@ -5,13 +5,14 @@ At every change that these two see `tests.e2e.claimtruth` looks whether what mus
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from tests.e2e.agent import Agent
+from tests.e2e.agent import CONFIG, Agent
 from tests.e2e.containerd import Containerd
 from tests.e2e.dra import DRIVER, NODE, POOL, Claims, NodeApi
 from tests.e2e.lender import CDI, KIND, Lender, assert_inside, look
@@ -400,4 +401,34 @@ def test_a_pool_that_is_gone_leaves_no_slice_but_for_what_claims_have(scene: Sce
     scene.same()
     scene.delete(pod)
     scene.claims.await_no_slices()
+    scene.end()
+
+
+def test_operators_see_who_has_what_by_which_claim(scene: Scene) -> None:
+    scene.make("veth", "ifb")
+    agent = scene.serve()
+    pod = scene.run("pod")
+    (name,) = scene.claims.got("pod")
+    scene.claims.await_ready("pod")
+
+    def told(*argv: str) -> Any:
+        found = scene.lender.cli(*argv, "--config", CONFIG, "-o", "json", check=False)
+        return json.loads(found.stdout)
+
+    (lent,) = told("status")["lent"]
+    assert (lent["device"], lent["claim"]["name"]) == (name, "pod")
+    assert lent["holders"][0]["alive"]
+    links = {link["name"]: link for link in told("devices")["links"]}
+    assert {link["frontend"] for link in links.values() if link["pool"]} == {"dra"}
+    assert [one for one, link in links.items() if link["claim"]] == [name]
+    findings = [one for one in told("doctor")["findings"] if one["check"].startswith("dra/")]
+    assert [(one["check"], one["level"]) for one in findings if one["check"] != "dra/node"] == [
+        ("dra/sockets", "ok"),
+        ("dra/sockets", "ok"),
+        ("dra/claim", "ok"),
+    ]
+    assert agent.running
+    scene.delete(pod)
+    document = told("status")
+    assert (document["lent"], document["claims"]) == ([], [])
     scene.end()
