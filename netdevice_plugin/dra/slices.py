@@ -19,6 +19,18 @@ _MAX_TAINT_VALUE = 63  # a label's value
 _WRITTEN = ("name", "attributes", "taints")  # all that we ever say of a device
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Published:
+    """What a slice says of a device, and what that was made of: with the same it is the same."""
+
+    device: Json
+    problems: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    listed: Listed | None = dataclasses.field(default=None, compare=False)
+
+
+Memory = Mapping[str, Mapping[str, Published]]  # by pool, by device
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WantedPool:
     """All devices of one pool on this node, by name; `problems` are lines for the log."""
@@ -26,6 +38,7 @@ class WantedPool:
     name: str  # "<node>/<pool>"
     devices: tuple[Json, ...] = ()
     problems: tuple[str, ...] = ()
+    memory: Mapping[str, Published] = dataclasses.field(default_factory=dict, compare=False)
 
 
 def pool_name(node: str, pool: str) -> str:
@@ -39,7 +52,7 @@ def wanted(  # noqa: PLR0913 - all by name, and half of them with a default
     node: str,
     allocated: Collection[str],
     taints: bool,
-    published: Mapping[str, Json] | None = None,
+    published: Memory | None = None,
     standard_numa: bool = False,
 ) -> tuple[WantedPool, ...]:
     """Say what to publish of what is listed; pools of other front ends are left out.
@@ -49,27 +62,29 @@ def wanted(  # noqa: PLR0913 - all by name, and half of them with a default
     `published` is what `remember` made of the last call. A device with a fault that no
     claim has gets a taint if the server knows `taints`, else it is left out. One in a
     pod that no claim accounts for keeps its attributes as well, and can have a taint.
-    Of a retired pool only what claims have is left.
+    Of a retired pool only what claims have is left. What is listed by the same object as
+    in the last call is the same object in the result, which took no time.
     """
     maker = _Maker(frozenset(allocated), taints, published or {}, standard_numa)
     mine = (listing for listing in listings if listing.pool.frontend is Frontend.DRA)
     return tuple(sorted((maker.pool(one, node) for one in mine), key=lambda pool: pool.name))
 
 
-def remember(pools: Iterable[WantedPool]) -> dict[str, Json]:
+def remember(pools: Iterable[WantedPool]) -> Memory:
     """Keep what was last published, for the next `wanted`."""
-    return {_key(pool.name, device): device for pool in pools for device in pool.devices}
+    return {pool.name: pool.memory for pool in pools}
 
 
-def recall(existing: Iterable[Json]) -> dict[str, Json]:
+def recall(existing: Iterable[Json]) -> Memory:
     """Find what an agent before this one published, in its slices (v1, of this node only)."""
-    found: dict[str, Json] = {}
+    found: dict[str, dict[str, Published]] = {}
     for one in existing:
         spec = _mapping(one.get("spec"))
         pool = str(_mapping(spec.get("pool")).get("name"))
         devices = spec.get("devices")
         for device in devices if isinstance(devices, list) else ():
-            found[_key(pool, device)] = {key: device[key] for key in _WRITTEN if key in device}
+            said = Published({key: device[key] for key in _WRITTEN if key in device})
+            found.setdefault(pool, {})[device.get("name")] = said
     return found
 
 
@@ -77,51 +92,53 @@ def _mapping(value: object) -> Json:
     return value if isinstance(value, Mapping) else {}
 
 
-def _key(pool: str, device: Json) -> str:
-    return f"{pool}/{device.get('name')}"
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Maker:
     allocated: frozenset[str]
     taints: bool
-    published: Mapping[str, Json]
+    published: Memory
     standard_numa: bool
 
     def pool(self, listing: Listing, node: str) -> WantedPool:
         name = pool_name(node, listing.pool.name)
-        devices: list[Json] = []
-        problems: list[str] = []
-        for one in sorted(listing.devices, key=lambda one: one.device.name):
-            if self._is_shown(one, listing):
-                made, lines = self._device(one, name, listing.pool.prefix)
-                devices.append(made)
-                problems.extend(lines)
-        return WantedPool(name=name, devices=tuple(devices), problems=tuple(problems))
+        before = self.published.get(name, {})
+        made = {
+            one.device.name: self._device(one, before.get(one.device.name), listing.pool.prefix)
+            for one in sorted(listing.devices, key=lambda one: one.device.name)
+            if self._is_shown(one, listing)
+        }
+        return WantedPool(
+            name=name,
+            devices=tuple(one.device for one in made.values()),
+            problems=tuple(line for one in made.values() for line in one.problems),
+            memory=made,
+        )
 
     def _is_shown(self, one: Listed, listing: Listing) -> bool:
         if one.device.name in self.allocated:
             return True
         return not listing.retired and (self.taints or not one.fault)
 
-    def _device(self, one: Listed, pool: str, driver: str) -> tuple[Json, tuple[str, ...]]:
+    def _device(self, one: Listed, before: Published | None, driver: str) -> Published:
         """Make a device as the slice has it, with what was left out."""
-        name = one.device.name
-        before = self.published.get(f"{pool}/{name}")
-        held = name in self.allocated
-        if before is not None and held:
-            return before if self.taints else _without_taints(before), ()
+        held = one.device.name in self.allocated
+        if before and held:
+            return before if self.taints else _without_taints(before)
+        if before and before.listed is one:
+            return before
         found, problems = attributes.of(one.device, standard_numa=self.standard_numa)
-        made: dict[str, object] = {"name": name, "attributes": found}
-        if before is not None and one.device.lent:
-            made["attributes"] = before.get("attributes", {})
+        made: dict[str, object] = {"name": one.device.name, "attributes": found}
+        if before and one.device.lent:
+            made["attributes"] = before.device.get("attributes", {})
         if one.fault and not held:
             made["taints"] = [_taint(one.fault, driver)]
-        return made, problems
+        return Published(made, problems, None if held else one)
 
 
-def _without_taints(device: Json) -> Json:
-    return {key: value for key, value in device.items() if key != "taints"}
+def _without_taints(one: Published) -> Published:
+    if "taints" not in one.device:
+        return one
+    return Published({key: value for key, value in one.device.items() if key != "taints"})
 
 
 def _taint(fault: str, driver: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from netdevice_plugin.dra import planning, slices
 from netdevice_plugin.dra.cluster.answers import Object
@@ -58,7 +58,8 @@ class Publisher:
         self._mirror = Mirror()
         self._listings: tuple[Listing, ...] | None = None
         self._allocated: frozenset[str] = frozenset()
-        self._published: Mapping[str, Object] | None = None
+        self._published: slices.Memory | None = None
+        self._settled: object = None  # what was wanted and there, when nothing was to be done
         self._taints = True  # until the server shows that it has none
         self._owner: Node | None = None
         self._position = ""  # where the watch goes on; empty: list first
@@ -220,7 +221,12 @@ class Publisher:
         for line in sorted(problems - self._reported):
             _log.warning("A device is published without something", extra={"reason": line})
         self._reported = problems
-        return planning.plan(self._mirror.slices, wanted, driver=self._driver, node=owner)
+        state = wanted, self._mirror.slices, owner
+        if state == self._settled:  # as after most claims: nothing of theirs is in slices
+            return Plan()
+        plan = planning.plan(self._mirror.slices, wanted, driver=self._driver, node=owner)
+        self._settled = None if plan.writes else state
+        return plan
 
     async def _delete(self, one: Object) -> None:
         metadata = one["metadata"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ def wanted(
     *listings: Listing,
     allocated: Collection[str] = (),
     taints: bool = True,
-    published: Mapping[str, slices.Json] | None = None,
+    published: slices.Memory | None = None,
 ) -> tuple[WantedPool, ...]:
     return slices.wanted(
         listings, node=NODE, allocated=allocated, taints=taints, published=published
@@ -100,6 +100,23 @@ def test_a_device_in_a_pod_keeps_its_attributes_without_a_claim_too() -> None:
     found = only(listed(LENT, "held by 17, which is no pod's"), published=published)
     assert found["attributes"] == only(listed(NIC))["attributes"]
     assert found["taints"][0]["value"] == "held-by-17"
+
+
+def test_what_is_listed_as_before_is_the_same_object_and_what_has_changed_is_not() -> None:
+    kept, changed = listed(NIC), listed("eth1")
+    (first,) = wanted(listing(kept, changed))
+    other = dataclasses.replace(changed, fault="it has no carrier")
+    (second,) = wanted(listing(kept, other), published=slices.remember([first]))
+    assert names(second) == names(first) == ["ens5f1", "eth1"]
+    assert second.devices[0] is first.devices[0]
+    assert second.devices[1] == only(other)
+
+
+def test_a_fault_that_a_claim_hid_is_seen_when_the_claim_is_over() -> None:
+    faulty = listed(NIC, "it is lost")
+    published = slices.remember(wanted(listing(faulty), allocated={"ens5f1"}))
+    assert only(faulty, published=published) == only(faulty)
+    assert only(faulty)["taints"]
 
 
 def test_a_device_is_not_taken_for_its_namesake_in_another_pool() -> None:
