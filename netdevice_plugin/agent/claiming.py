@@ -78,7 +78,7 @@ class Claiming:
         self._standing: Standing | None = None
         self._api: Api | None = None
         self._published = asyncio.Event()  # something is to be offered, or withdrawn
-        self._said: tuple[object, ...] = ()  # what was published last
+        self._said: tuple[object, ...] = ()  # listings and devices that were told last
         self.keep_slices = False  # at the end, whatever the configuration says
 
     @property
@@ -204,13 +204,11 @@ class Claiming:
 
     def _tell(self, *, again: bool = False) -> None:
         """Tell the kubelet and the API server, unless it is what they were told last."""
-        held = self._claims.held.keys() if self._claims else frozenset[str]()
+        held = frozenset(self._claims.held if self._claims else ())
         listings = self._shelf.listings
-        said = *map(id, listings), *sorted(held)
-        if said == self._said and not again:
+        if (listings, held) == self._said and not again:  # what is the same object is equal at once
             return
-        self._said = said
-        self._keep = listings  # so that no other listing gets the id of one of these
+        self._said = listings, held
         away = {one.device.name for all_ in listings for one in all_.devices if one.device.lent}
         if self._server:
             self._server.publish_health(listings)

@@ -17,7 +17,10 @@ try:
 finally:
     print(*sorted(sys.modules), file=sys.stderr)
 """
-HEAVY = {"asyncio", "grpc", "h11", "pyroute2", "rich", "ssl", "watchdog", "yaml", "hypothesis"}
+HEAVY = {
+    *("asyncio", "grpc", "httpx2", "lightkube", "pyroute2", "rich", "ssl", "watchdog", "yaml"),
+    "hypothesis",
+}
 
 
 def imported(*arguments: str) -> set[str]:
