@@ -6,21 +6,26 @@ Nothing of the API server's client is imported before, and nothing is done on di
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from netdevice_plugin.agent.keeping import Keeping
 from netdevice_plugin.agent.settings import Settings
 from netdevice_plugin.agent.shelf import Shelf
+from netdevice_plugin.agent.sweeping import Sweeping
 from netdevice_plugin.agent.tasks import first_of
 from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.config import Config
 from netdevice_plugin.errors import ClusterError, NetdevError
-from netdevice_plugin.model import SlicesAtShutdown
+from netdevice_plugin.look import View
+from netdevice_plugin.model import Injection, SlicesAtShutdown
 from netdevice_plugin.offering import Listing
 from netdevice_plugin.operations.claims import ClaimMetrics
 from netdevice_plugin.operations.health import Readiness
+from netdevice_plugin.usage import podresources
 
 if TYPE_CHECKING:
     from netdevice_plugin.agent.standing import Standing
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 AGAIN = 10.0  # seconds until it is tried again to get what nothing goes on without
 PARTING = 1.0  # seconds for the slices to go, where they are to
 GLANCE = 1.0  # seconds between looks at what only /readyz tells
+BREATH = 0.05  # seconds in which claims that come or go are taken in together
 CONDITION = "dra"
 
 Listings = Mapping[str, Listing]
@@ -70,6 +76,7 @@ class Claiming:
         self._readiness = readiness
         self._stirred = stirred
         self._shelf = Shelf(self._driver, config)
+        self._view: View | None = None
         self._records: Mapping[str, Attachment] = {}
         self._claims: Claims | None = None
         self._server: DraServer | None = None
@@ -79,6 +86,7 @@ class Claiming:
         self._api: Api | None = None
         self._published = asyncio.Event()  # something is to be offered, or withdrawn
         self._said: tuple[object, ...] = ()  # listings and devices that were told last
+        self._stir: asyncio.TimerHandle | None = None
         self.keep_slices = False  # at the end, whatever the configuration says
 
     @property
@@ -102,14 +110,16 @@ class Claiming:
         """Offer these, by key of their pool, and nothing else."""
         self._config = config
         self._shelf.put(listings, config)
+        self._keep_files()
         if self._shelf.listings or self._claims:
             self._begin()
             self._published.set()
             self._tell()
 
-    def follow(self, records: Iterable[Attachment]) -> None:
+    def follow(self, view: View) -> None:
         """Hear what is in pods."""
-        self._records = {record.device: record for record in records}
+        self._view = view
+        self._records = {record.device: record for record in view.attachments}
         self._say_status()
 
     async def run(self) -> None:
@@ -119,11 +129,42 @@ class Claiming:
         self._metrics.began()
         claims = self._begin()
         await self._insist(claims.load, _not_read)
-        await claims.restore()
+        self._keeping = Keeping(claims, self._config.cdi_dir)
+        await self._keeping.look()
         try:
-            await first_of(self._serve(claims), self._keep_slices(), self._watch_health())
+            await first_of(
+                self._serve(claims),
+                self._keep_slices(),
+                self._keeping.run(),
+                self._sweeping(claims).run(),
+                self._watch_health(),
+            )
         finally:
             await self._part()
+
+    def _sweeping(self, claims: Claims) -> Sweeping:
+        return Sweeping(
+            claims,
+            ask=functools.partial(podresources.ask, self._config.kubelet_dir),
+            view=lambda: self._view,
+            hooked=lambda name: any(
+                pool.name == name and pool.injection is Injection.HOOK
+                for pool in self._config.pools
+            ),
+        )
+
+    def _keep_files(self) -> None:
+        """Have the claims' files made anew if what is in them may be another."""
+        given = self._claims.allocations if self._claims else ()
+        devices = (
+            self._shelf.find(it.pool.partition("/")[2], it.device)
+            for one in given
+            for it in one.results
+        )
+        contents = self._config, *devices
+        if self._keeping and contents != self._contents:
+            self._keeping.stir()
+        self._contents = contents
 
     async def _serve(self, claims: Claims) -> None:
         from netdevice_plugin.dra.server import DraServer  # noqa: PLC0415 - only if it is wanted
@@ -199,6 +240,12 @@ class Claiming:
     def _changed(self) -> None:
         """What claims have is another."""
         self._metrics.held(len(self._claims.held) if self._claims else 0)
+        if self._stir is None:
+            self._stir = asyncio.get_running_loop().call_later(BREATH, self._take_in)
+
+    def _take_in(self) -> None:
+        """Have what claims have now looked at by all whom it concerns."""
+        self._stir = None
         self._say_status()
         self._stirred()
 
@@ -208,9 +255,10 @@ class Claiming:
         listings = self._shelf.listings
         if (listings, held) == self._said and not again:  # what is the same object is equal at once
             return
+        news = again or not self._said or listings != self._said[0]
         self._said = listings, held
         away = {one.device.name for all_ in listings for one in all_.devices if one.device.lent}
-        if self._server:
+        if self._server and news:
             self._server.publish_health(listings)
         if self._publisher:
             self._publisher.publish(listings, away | held)
@@ -226,7 +274,9 @@ class Claiming:
             if self._publisher and self._server:
                 failure = self._server.failure or "not registered with the kubelet"
                 unregistered = "" if self._server.registered else failure
-                self._readiness.missing(CONDITION, unregistered or self._publisher.problem)
+                damaged = self._keeping.problem if self._keeping else ""
+                problem = unregistered or damaged or self._publisher.problem
+                self._readiness.missing(CONDITION, problem)
             await asyncio.sleep(GLANCE)
 
     async def _part(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netdevice_plugin.agent.claiming import CONDITION, Claiming
+from netdevice_plugin.agent.claiming import BREATH, CONDITION, Claiming
 from netdevice_plugin.agent.settings import Settings
 from netdevice_plugin.agent.shelf import Shelf
 from netdevice_plugin.agent.standing import Standing
@@ -104,6 +104,7 @@ async def test_what_an_earlier_agent_prepared_is_held_by_key_of_its_pool(
     await agent.claiming.load()
     assert agent.claiming.held == {FAST.key: {"eth1", "eth2"}}
     assert scraped(agent.metrics, "claimed_devices") == {(DRIVER,): 2}
+    await asyncio.sleep(2 * BREATH)
     assert agent.stirs == 1
 
 
