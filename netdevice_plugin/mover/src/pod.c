@@ -30,11 +30,19 @@ static bool is_gone(int rc)
            rc == -ENETDOWN || rc == -ENETUNREACH || rc == -EHOSTUNREACH || rc == -EAFNOSUPPORT;
 }
 
+/*
+ * The kernel removes the first rule that has all that is asked for, and that may be another
+ * one of ours which has more: each is asked for until there is none, but not for ever.
+ */
 static void undo_messages(struct mover *mover, struct nl *pod, enum thing thing, enum change change,
                           struct list *list, uint64_t elapsed)
 {
     LIST_EACH(item, list) {
-        int rc = message_send(pod, thing, change, item, 0, 0, elapsed);
+        size_t again = thing == RULE ? list->count : 0;
+        int rc;
+        do
+            rc = message_send(pod, thing, change, item, 0, 0, elapsed);
+        while (rc == 0 && again-- > 0);
         if (rc < 0 && !is_gone(rc))
             fail_message(mover, pod, rc, "undo in the pod the ", thing, item);
     }

@@ -19,6 +19,12 @@ int pod_prepare(struct mover *mover, struct pod *pod);
  */
 void pod_undo(struct mover *mover, struct nl *pod, int ifindex);
 
+/*
+ * Who made a rule, as RTPROT_BOOT is ip(8): no other rule is ever taken for ours, however
+ * alike. So it is with default routes of --gateway. 110 is nobody's.
+ */
+#define OUR_PROTOCOL 110
+
 /* The parts, which docs/reference/mover.md explains. */
 int gateway_prepare(struct mover *mover, struct pod *pod);
 int gateway_take(struct mover *mover, struct pod *pod);

@@ -9,15 +9,24 @@
 #include "pod.h"
 
 /*
- * Who made a rule, as RTPROT_BOOT is ip(8): no other rule is ever taken for ours, however
- * alike. 110 is nobody's.
+ * The device's own number, FNV-1a of its name. Rules have it as a group of links that they
+ * are not to lead to, of which there is none: so that a device takes no rule for its own
+ * that another one of the pod has added, should it be killed before it had added its own.
  */
-#define RULE_PROTOCOL 110
+static uint32_t number_of(const char *device)
+{
+    uint32_t hash = 2166136261U;
 
-static struct item rule_of(const struct rule_arg *arg, uint8_t family, const char *self)
+    for (; *device != '\0'; device++)
+        hash = (hash ^ (uint8_t)*device) * 16777619U;
+    return 1U << 30 | hash >> 2; /* neither 0, which links have, nor -1, which is none */
+}
+
+static struct item rule_of(const struct rule_arg *arg, uint8_t family, const char *self,
+                           uint32_t number)
 {
     static struct request request;
-    const uint8_t protocol = RULE_PROTOCOL;
+    const uint8_t protocol = OUR_PROTOCOL;
     const struct fib_rule_hdr header = {
         .family = family,
         .src_len = arg->from.prefix,
@@ -41,6 +50,7 @@ static struct item rule_of(const struct rule_arg *arg, uint8_t family, const cha
     if (arg->priority != 0)
         nl_put_u32(&request, FRA_PRIORITY, arg->priority);
     nl_put_u32(&request, FRA_TABLE, arg->table);
+    nl_put_u32(&request, FRA_SUPPRESS_IFGROUP, number);
     nl_put(&request, FRA_PROTOCOL, &protocol, sizeof protocol);
     return item_of(&request);
 }
@@ -51,13 +61,14 @@ int rules_prepare(struct mover *mover)
     static const uint8_t families[] = {AF_INET, AF_INET6};
     const struct options *options = mover->options;
     const char *self = options->vlan.id != 0 ? options->vlan.name : options->as;
+    const uint32_t number = number_of(options->device);
     int rc = 0;
 
     for (size_t i = 0; i < options->rule_count; i++) {
         const struct rule_arg *arg = &options->rules[i];
         uint8_t family = arg->from.family | arg->to.family; /* the same if both are given */
         for (size_t f = 0; f < 2 && rc == 0; f++) {
-            struct item rule = rule_of(arg, families[f], self);
+            struct item rule = rule_of(arg, families[f], self, number);
             if (family == 0 || family == families[f])
                 rc = list_add(&mover->record.pod_rules, rule.data, rule.size);
         }

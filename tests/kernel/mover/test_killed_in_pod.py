@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kernel.mover.dump import Dump, assert_same, settled
-from tests.kernel.mover.harness import Containers, Mover, Result, identity
+from tests.kernel.mover.harness import DEVICE, Containers, Mover, Result, identity
 from tests.kernel.mover.test_killed import (
     by_poststop,
     by_reclaim,
@@ -105,3 +105,25 @@ def test_an_attach_that_is_killed_is_made_good_by_the_same_container(
         return result
 
     each_step(attach)
+
+
+def test_a_device_that_is_killed_leaves_the_rules_of_another_alone(
+    fast_mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    host = fast_mover.host
+    host.batch([f"link add {name} type veth peer name {name}p" for name in (DEVICE, "ndp1")])
+    rule = ("--rule", "iif self table 7 priority 9", "--rule", "from 10.7.0.5 table 7", "--as", "n")
+    container = containers.of(pod)
+    other = ("--rule", "from 10.7.0.5 table 7")
+    fast_mover.attach(container, *identity(host, "ndp1"), *other, device="ndp1").ok()
+    seen = settled(pod)
+
+    def attach(step: int) -> Result:
+        result = fast_mover.attach(container, *identity(host), *rule, env=killed_at(step))
+        fast_mover.reclaim("--force").ok()
+        assert_same(pod, seen)
+        return result
+
+    assert each_step(attach) > 20
+    fast_mover.detach(container, device="ndp1").ok()
+    assert_same(pod, own)

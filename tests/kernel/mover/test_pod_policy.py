@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -53,7 +54,8 @@ def lent(mover: Mover, pod: Netns, own: Dump, containers: Containers) -> Iterato
 def rules(space: Netns, family: str) -> list[dict[str, Any]]:
     """Those that the mover made, without what each of them has."""
     found = [rule for rule in space.json(family, "rule", "show") if rule.get("protocol") == "110"]
-    return [{key: value for key, value in rule.items() if key != "protocol"} for rule in found]
+    marks = {"protocol", "suppress_ifgroup"}
+    return [{key: rule[key] for key in rule.keys() - marks} for rule in found]
 
 
 def defaults(space: Netns, family: str = "-4", *args: str) -> list[str]:
@@ -135,6 +137,39 @@ def test_each_of_two_devices_removes_its_own_of_two_rules_alike(
     mover.detach(container).ok()
     assert len(rules(pod, "-4")) == 1
     mover.detach(container, device="ndp1").ok()
+    assert_same(pod, own)
+
+
+def test_a_rule_that_asks_for_less_than_another_goes_as_well(
+    mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    make_up(mover.host)
+    container = containers.of(pod)
+    selectors = ("from 10.1.0.0/24 table 7", "from 10.1.0.0/24 iif self table 7")
+    for order, *ends in itertools.product(
+        itertools.permutations(selectors), ("", " priority 9"), ("", " priority 9")
+    ):
+        pair = [("--rule", selector + end) for selector, end in zip(order, ends, strict=True)]
+        mover.attach(container, *identity(mover.host), *pair[0], *pair[1]).ok()
+        assert len(rules(pod, "-4")) == 2
+        mover.detach(container).ok()
+        assert rules(pod, "-4") == []
+    assert_same(pod, own)
+
+
+def test_a_device_that_fails_leaves_the_rule_of_another_alone(
+    mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    make_up(mover.host)
+    mover.host.batch(["link add ndp1 type veth peer name ndp1p"])
+    container = containers.of(pod)
+    rule = ("--rule", "from 10.1.0.0/24 table 7 priority 9")
+    mover.attach(container, *identity(mover.host), *rule).ok()
+    broken = (*rule, "--route", "10.98.0.0/16 via 172.31.0.1")
+    result = mover.attach(container, *identity(mover.host, "ndp1"), *broken, device="ndp1")
+    assert result.code == 1
+    assert len(rules(pod, "-4")) == 1
+    mover.detach(container).ok()
     assert_same(pod, own)
 
 
