@@ -119,7 +119,8 @@ class Directory:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ClaimError(f"cannot read {self.path}: {reason(error)}") from error
+            hint = "no claim is served until it can be: it holds what is prepared"
+            raise ClaimError(f"cannot read {self.path}: {reason(error)}", hint=hint) from error
         return sorted(
             (name.removesuffix(_EXTENSION), (it.st_ino, it.st_size, it.st_mtime_ns, it.st_ctime_ns))
             for name, it in found

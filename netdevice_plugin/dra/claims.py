@@ -111,17 +111,33 @@ class Claims:
             raise
         self._observer.unprepared(time.monotonic() - began)
 
-    async def restore(self) -> None:
-        """Put right the CDI files of what was prepared: mover and directory may be others by now.
+    async def restore(self, *, thoroughly: bool = True) -> tuple[str, ...]:
+        """Put right the CDI files of what was prepared; returns a line for each that cannot be.
 
-        A container that starts again has its pod's devices without a new Prepare.
+        A container that starts again has its pod's devices without a new Prepare. Unless
+        it is done `thoroughly`, only files are looked into that are not as they were left:
+        else the mover, or what is known of a link, may be another by now.
         """
-        for one in self.allocations:
-            try:
-                await self._finish(self._restore(one.claim))
-            except NetdevError as error:
-                why = {**_about(one), "reason": str(error)}
-                _log.warning("CDI file of a claim may be out of date", extra=why)
+        problems = []
+        try:
+            await self.load()
+            for one in await self._suspects(thoroughly=thoroughly):
+                try:
+                    if await self._finish(self._restore(one.claim)) and not thoroughly:
+                        _log.warning("CDI file of a claim is written again", extra=_about(one))
+                except NetdevError as error:
+                    problems.append(f"the CDI file of {one.claim} may be out of date: {error}")
+        except ClaimError as error:
+            problems.append(_with_hint(error))
+        return tuple(problems)
+
+    async def let_go(self, one: Allocation, unused: Callable[[], bool]) -> bool:
+        """Take from a claim what it has, if it is over and nobody told; returns whether it was.
+
+        The API server says so, and `unused` has the last word. Raises ClusterError if the
+        API server cannot be asked, and ClaimError.
+        """
+        return await self._finish(self._let_go(one, unused))
 
     async def close(self) -> None:
         """Finish what is being written, and give up what waits for others; for good."""
@@ -160,14 +176,33 @@ class Claims:
         name = claimfiles.qualified_name(self.driver, uid, result)
         return Prepared(result=result, cdi_device=name)
 
-    async def _restore(self, ref: ClaimRef) -> None:
+    async def _suspects(self, *, thoroughly: bool) -> list[Allocation]:
+        """List whose CDI files may not be as they should be."""
+        intact = frozenset() if thoroughly else await self._thread(self._files.intact)
+        return [one for one in self.allocations if one.claim.uid not in intact]
+
+    async def _restore(self, ref: ClaimRef) -> bool:
         async with self._locks.holding([_lock(ref)]):
             known = self._known.get(ref.uid)
             if known is None:
-                return
+                return False
             async with self._locks.holding(holdings.owned(known)), self._turn:
-                if self._known.get(ref.uid) == known:
-                    await self._write(known)
+                return self._known.get(ref.uid) == known and await self._write(known)
+
+    async def _let_go(self, one: Allocation, unused: Callable[[], bool]) -> bool:
+        async with self._locks.holding([_lock(one.claim)]):
+            try:
+                await self._ask(one.claim)
+            except (NotFoundError, allocation.NotAllocatedError) as error:
+                reason = str(error)
+            else:
+                return False
+            async with self._locks.holding(holdings.owned(one)), self._turn:
+                if self._known.get(one.claim.uid) != one or not unused():
+                    return False
+                await self._remove(one.claim.uid)
+        _log.warning("Claim let go, which is over", extra={**_about(one), "reason": reason})
+        return True
 
     async def _unprepare(self, ref: ClaimRef) -> None:
         async with self._locks.holding([_lock(ref)]):
@@ -248,17 +283,20 @@ class Claims:
         self._observer.taken_over()
         await self._remove(other.claim.uid)
 
-    async def _write(self, wanted: Allocation) -> None:
-        """Write a claim down, and only then take its devices for its own. Raises ClaimError."""
+    async def _write(self, wanted: Allocation) -> bool:
+        """Write a claim down; returns whether its CDI file is another now. Raises ClaimError.
+
+        Its devices are its own before that: whatever is written, nobody is offered them.
+        """
         uid = wanted.claim.uid
         known = self._known.get(uid)
         given = give(self._place, wanted, holdings.owned(known) if known else ())
-        try:
-            await self._thread(self._files.write, wanted, given, fresh=known is None)
-        except ClaimError:
-            self._hold(uid, await self._thread(self._files.look, uid))
-            raise
         self._hold(uid, wanted)
+        try:
+            return await self._thread(self._files.write, wanted, given, fresh=known is None)
+        except ClaimError:
+            self._hold(uid, await self._thread(self._files.look, uid) or known)
+            raise
 
     async def _remove(self, uid: str) -> None:
         await self._thread(self._files.remove, uid)
@@ -301,3 +339,7 @@ def _lock(ref: ClaimRef) -> str:
 def _about(one: Allocation) -> dict[str, object]:
     devices = [result.device for result in one.results]
     return {"claim": f"{one.claim.namespace}/{one.claim.name}", "devices": ", ".join(devices)}
+
+
+def _with_hint(error: NetdevError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)

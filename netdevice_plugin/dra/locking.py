@@ -18,6 +18,8 @@ FILE = "serialize.lock"
 PATIENCE = 20.0  # seconds; the kubelet gives a call 45
 STEP = 0.01  # seconds between two attempts
 
+_REMEDY = "the agent has to be able to write there; in a pod it is mounted from the host"
+
 
 class Locks:
     """A lock for each name that anybody wants, for as long as somebody does. For one event loop."""
@@ -92,7 +94,8 @@ class Turn:
                 if (descriptor := self._attempt()) is not None:
                     return descriptor
             except OSError as error:
-                raise ClaimError(f"cannot lock {self._path}: {reason(error)}") from error
+                text = f"cannot lock {self._path}: {reason(error)}"
+                raise ClaimError(text, hint=_REMEDY) from error
             if time.monotonic() - began > self._patience:
                 hint = "another instance holds it; the kubelet tries again"
                 raise ClaimError(f"{self._path} is locked", hint=hint)

@@ -18,6 +18,8 @@ from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.dra.giving import Place
 from netdevice_plugin.errors import ClaimError
 
+_Mark = tuple[int, int, int, int]
+
 
 class Files:
     """The checkpoints and CDI files of all claims of a place. Every method raises ClaimError."""
@@ -27,6 +29,7 @@ class Files:
         self._checkpoints = checkpoint.Directory(
             place.data_dir / "claims", driver=place.driver, node=place.node
         )
+        self._marks: dict[str, _Mark | None] = {}  # of the CDI files, as they were left
 
     def scan(self) -> tuple[dict[str, Allocation], tuple[str, ...]]:
         """Read all claims by uid, and what is wrong with which file."""
@@ -36,23 +39,34 @@ class Files:
         """Read what one claim has, if it has anything."""
         return self._checkpoints.look(uid)
 
-    def write(self, wanted: Allocation, given: Sequence[Given], *, fresh: bool) -> None:
-        """Write both files; of a claim that had none (`fresh`), both or neither."""
+    def intact(self) -> frozenset[str]:
+        """Name the claims whose CDI file nobody has touched since it was written here."""
+        marks = dict(self._marks)
+        return frozenset(uid for uid, was in marks.items() if was and _mark(self._path(uid)) == was)
+
+    def write(self, wanted: Allocation, given: Sequence[Given], *, fresh: bool) -> bool:
+        """Write both files, of a claim that had none (`fresh`) both or neither.
+
+        Returns whether the CDI file is another one now.
+        """
         uid, driver = wanted.claim.uid, self._place.driver
         path = self._path(uid)
         data = checkpoint.dumps(wanted, driver)
         try:
             content = cdi.dumps(claimfiles.build(driver, uid, given), source=str(path))
-            self._write(path, content, uid, data)
+            changed = self._write(path, content, uid, data)
         except (cdi.Error, ClaimError) as error:
             if fresh:
                 self._take_back(uid, path)
             raise ClaimError(f"{wanted.claim}: {error}", hint="the kubelet tries again") from error
+        self._marks[uid] = _mark(path)
         self._place.step("prepared")
+        return changed
 
     def remove(self, uid: str) -> None:
         """Take both files away, if they are there."""
         path = self._path(uid)
+        self._marks.pop(uid, None)
         self._place.step("no CDI file")
         try:
             files.remove(path.parent, path.name)
@@ -62,11 +76,11 @@ class Files:
         self._checkpoints.remove(uid)
         self._place.step("unprepared")
 
-    def _write(self, path: Path, content: bytes, uid: str, data: bytes) -> None:
+    def _write(self, path: Path, content: bytes, uid: str, data: bytes) -> bool:
         self._place.step("checkpoint")
         self._checkpoints.write(uid, data)
         self._place.step("CDI file")
-        files.write_bytes(path, content)
+        return files.write_bytes(path, content)
 
     def _take_back(self, uid: str, path: Path) -> None:
         """Leave nothing of a claim that could not be prepared; at worst it has its devices."""
@@ -77,3 +91,12 @@ class Files:
 
     def _path(self, uid: str) -> Path:
         return self._place.cdi_dir / claimfiles.file_name(self._place.driver, uid)
+
+
+def _mark(path: Path) -> _Mark | None:
+    """Tell a file from what it was before; None if there is none."""
+    try:
+        it = path.lstat()
+    except OSError:
+        return None
+    return it.st_ino, it.st_size, it.st_mtime_ns, it.st_ctime_ns

@@ -56,6 +56,12 @@ async def ask(kubelet_dir: Path, deadline: float = DEADLINE) -> Answer:
     return Answer(
         active=frozenset((pod.namespace, pod.name) for pod in pods),
         grants=tuple(grant for pod in pods for grant in _grants(pod)),
+        claims=frozenset(
+            (claim.claim_namespace, claim.claim_name)
+            for pod in pods
+            for container in pod.containers
+            for claim in container.dynamic_resources
+        ),
     )
 
 

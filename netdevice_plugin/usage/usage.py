@@ -49,6 +49,7 @@ class Answer:
 
     active: frozenset[tuple[str, str]] = frozenset()
     grants: tuple[Grant, ...] = ()
+    claims: frozenset[tuple[str, str]] = frozenset()  # that a container of theirs has, likewise
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

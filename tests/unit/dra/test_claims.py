@@ -562,24 +562,6 @@ async def test_a_pool_that_the_runtime_moves_has_names_and_nothing_else(node: No
     assert (moved.host_interface_name, moved.name) == ("eth1", "net0")
 
 
-@asynchronous
-async def test_files_are_put_right_at_the_start(
-    node: Node, caplog: pytest.LogCaptureFixture
-) -> None:
-    await node.instance().prepare(node.give(1, "eth1"))
-    await node.instance().prepare(node.give(2, "eth2"))
-    node.mover = Path("/opt/elsewhere/netdevice-mover")
-    del node.links["eth2"]
-    node.away = True
-    claims = node.instance()
-    await claims.load()
-    await claims.restore()
-    paths = {uid: spec.devices[0].edits.hooks[0].path for uid, spec in node.specs().items()}
-    assert paths[ref(1).uid] == "/opt/elsewhere/netdevice-mover"
-    assert paths[ref(2).uid] == "/opt/netdevice-plugin/bin/netdevice-mover"
-    assert "CDI file of a claim may be out of date" in caplog.text
-
-
 KILLS = ("checkpoint", "CDI file", "prepared", "no CDI file", "no checkpoint", "unprepared")
 
 
