@@ -84,6 +84,8 @@ class Claiming:
         self._statuses: Statuses | None = None
         self._standing: Standing | None = None
         self._api: Api | None = None
+        self._keeping: Keeping | None = None
+        self._contents: tuple[object, ...] = ()  # what claims' files are made of
         self._published = asyncio.Event()  # something is to be offered, or withdrawn
         self._said: tuple[object, ...] = ()  # listings and devices that were told last
         self._stir: asyncio.TimerHandle | None = None

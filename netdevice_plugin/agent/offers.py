@@ -100,7 +100,7 @@ class Offers:
         if seen is not self._seen:
             self._reconciler.follow(seen)
             if self._claiming:
-                self._claiming.follow(seen.attachments)
+                self._claiming.follow(seen)
             self._seen = seen
         await self._publishing.say(self._offering, config)
         self._complain(before)

@@ -16,7 +16,8 @@ from netdevice_plugin.attachments import Attachment, HostLink, Phase
 from netdevice_plugin.config import Config
 from netdevice_plugin.dra import allocation, holdings
 from netdevice_plugin.dra.claim import Allocation
-from netdevice_plugin.model import Device, Frontend, Injection, Interface, Listed, Pool
+from netdevice_plugin.look import View
+from netdevice_plugin.model import Device, Frontend, Injection, Interface, Listed, Pool, Snapshot
 from netdevice_plugin.offering import Listing
 from netdevice_plugin.operations.claims import ClaimMetrics
 from netdevice_plugin.operations.health import Readiness
@@ -77,7 +78,7 @@ def agent(tmp_path: Path) -> Agent:
 async def test_without_a_pool_of_dra_nothing_begins(agent: Agent, tmp_path: Path) -> None:
     await agent.claiming.load()
     agent.claiming.publish({}, agent.config)
-    agent.claiming.follow([])
+    agent.claiming.follow(View(snapshot=Snapshot()))
     await agent.turns()
     assert agent.claiming.held == {}
     assert list(tmp_path.iterdir()) == []
