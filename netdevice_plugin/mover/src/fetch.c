@@ -225,17 +225,33 @@ static bool name_is_free(struct mover *mover, const char *name)
     return link_get(&mover->host, 0, name, &taken) == -ENODEV;
 }
 
+/* The altnames that the pod put on the link and those that would clash on the host. */
+static void clean_altnames(struct mover *mover, struct nl *pod, struct link *link)
+{
+    const int ifindex = link->ifindex;
+    bool more = true;
+
+    /* A link may have more than we read at once. */
+    for (int round = 0; more && round < 64; round++) {
+        bool full = link->altname_count == LINK_ALTNAMES;
+        more = false;
+        for (size_t i = 0; i < link->altname_count; i++)
+            if (!link_has_altname(&mover->record.link, link->altnames[i]) ||
+                !name_is_free(mover, link->altnames[i]))
+                more |= link_altname(pod, ifindex, link->altnames[i], false) == 0;
+        more = more && full && link_get(pod, ifindex, NULL, link) == 0;
+    }
+    link->ifindex = ifindex; /* in case that it could not be read again */
+}
+
 /* Takes off what the pod put on the link and what would clash on the host. */
-static void clean_in_pod(struct mover *mover, struct nl *pod, const struct link *link)
+static void clean_in_pod(struct mover *mover, struct nl *pod, struct link *link)
 {
     const struct record *record = &mover->record;
     static struct request request;
     const struct ifinfomsg info = {.ifi_index = link->ifindex};
 
-    for (size_t i = 0; i < link->altname_count; i++)
-        if (!link_has_altname(&record->link, link->altnames[i]) ||
-            !name_is_free(mover, link->altnames[i]))
-            link_altname(pod, link->ifindex, link->altnames[i], false);
+    clean_altnames(mover, pod, link);
     if (mac_equal(&link->mac, &record->link.mac) || record->link.mac.length == 0)
         return;
     /* So that the link can be told by its MAC, should we be killed on the way. */

@@ -298,6 +298,14 @@ int link_rename(struct nl *nl, int ifindex, const char *name)
     return nl_call(nl, &request);
 }
 
+int link_remove(struct nl *nl, int ifindex)
+{
+    static struct request request;
+
+    start_change(&request, RTM_DELLINK, ifindex, 0, 0);
+    return nl_call(nl, &request);
+}
+
 int link_altname(struct nl *nl, int ifindex, const char *name, bool add)
 {
     static struct request request;

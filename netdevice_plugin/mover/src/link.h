@@ -73,6 +73,7 @@ int link_identify(struct nl *nl, const struct identity *identity, struct link *o
 /* Changes: each is one request to the kernel. */
 int link_set_flags(struct nl *nl, int ifindex, uint32_t flags, uint32_t mask);
 int link_rename(struct nl *nl, int ifindex, const char *name);
+int link_remove(struct nl *nl, int ifindex);
 int link_altname(struct nl *nl, int ifindex, const char *name, bool add);
 /* Moves the link into another namespace under `name`, which may be its own; wants ifindex
  * `number` there if it is not 0. */

@@ -13,8 +13,11 @@
 #define NETLINK_GET_STRICT_CHK 12
 #endif
 
-/* The kernel never builds a larger message for a reader that offers this much. */
-#define RECEIVE 65536
+/*
+ * A dump's messages are of 32 KB, but for one that has a link alone: that may be of 64 KB
+ * of altnames, which any pod may give to its links, and the few KB of the rest.
+ */
+#define RECEIVE (128 << 10)
 
 static _Alignas(8) unsigned char received[RECEIVE];
 

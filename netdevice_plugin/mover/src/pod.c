@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "message.h"
+#include "uppers.h"
 
 int pod_prepare(struct mover *mover, struct pod *pod)
 {
@@ -15,12 +16,6 @@ int pod_prepare(struct mover *mover, struct pod *pod)
     if (rc == 0)
         rc = gateway_prepare(mover, pod);
     return rc == 0 ? rules_prepare(mover) : rc;
-}
-
-static bool is_nothing(const struct record *record)
-{
-    return record->pod_rules.count == 0 && record->pod_defaults.count == 0 &&
-           record->pod_vlan[0] == '\0' && record->pod_vrf[0] == '\0';
 }
 
 /* It is not there any more, or what it needs is not: then the pod, or the kernel, removed it. */
@@ -52,16 +47,12 @@ static void undo_messages(struct mover *mover, struct nl *pod, enum thing thing,
 void pod_undo(struct mover *mover, struct nl *pod, int ifindex)
 {
     struct record *record = &mover->record;
-    int rc = 0;
 
-    if (is_nothing(record))
-        return;
     undo_messages(mover, pod, RULE, REMOVE, &record->pod_rules, 0);
     undo_messages(mover, pod, ROUTE, ADD, &record->pod_defaults, elapsed_since(record->recorded));
-    if (record->pod_vlan[0] != '\0' && ifindex != 0)
-        rc = vlan_remove(pod, ifindex);
-    if (rc < 0 && !is_gone(rc))
-        fail_netlink(mover, rc, "undo in the pod the VLAN", pod);
+    int rc = ifindex == 0 ? 0 : uppers_remove(pod, ifindex);
+    if (rc < 0)
+        fail_netlink(mover, rc, "remove in the pod what stands on the link", pod);
     rc = record->pod_vrf[0] == '\0' ? 0 : vrf_leave(pod, record->pod_vrf, ifindex);
     if (rc < 0 && !is_gone(rc))
         fail_netlink(mover, rc, "undo in the pod the VRF", pod);

@@ -14,8 +14,8 @@
 int pod_prepare(struct mover *mover, struct pod *pod);
 
 /*
- * Undoes it; the link is `ifindex` there, 0 if it is gone. What fails is noted, and all
- * else is done; what was never made is no failure.
+ * Undoes it, and removes what else stands on the link, which is `ifindex` there, 0 if it is
+ * gone. What fails is noted, and all else is done; what was never made is no failure.
  */
 void pod_undo(struct mover *mover, struct nl *pod, int ifindex);
 
@@ -36,7 +36,6 @@ int neighbours_add(struct mover *mover, struct pod *pod, const struct link *link
 
 int vlan_prepare(struct mover *mover, struct pod *pod);
 int vlan_add(struct mover *mover, struct pod *pod, int below, struct link *out);
-int vlan_remove(struct nl *pod, int below);
 
 int vrf_prepare(struct mover *mover, struct pod *pod);
 int vrf_join(struct mover *mover, struct pod *pod, int ifindex);

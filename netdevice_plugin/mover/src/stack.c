@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "pod.h"
-#include "uppers.h"
 
 /*
  * The group of a VRF that we made, "ndpv". Its alias tells people, but cannot be set as
@@ -55,29 +54,6 @@ int vlan_add(struct mover *mover, struct pod *pod, int below, struct link *out)
     if (rc == 0)
         rc = link_get(&pod->nl, 0, vlan->name, out);
     return rc < 0 ? fail_netlink(mover, rc, "create the VLAN in the pod", &pod->nl) : 0;
-}
-
-static int remove_link(struct nl *pod, int ifindex)
-{
-    static struct request request;
-    const struct ifinfomsg info = {.ifi_index = ifindex};
-
-    nl_start(&request, RTM_DELLINK, 0, &info, sizeof info);
-    return nl_call(pod, &request);
-}
-
-/* Whatever it is called by now. One that stayed would hear the link's traffic on the host. */
-int vlan_remove(struct nl *pod, int below)
-{
-    int vlans[8], rc = 0;
-    const int max = (int)(sizeof vlans / sizeof vlans[0]);
-    int count = uppers_vlans(pod, below, vlans, max);
-
-    for (int i = 0; i < count && i < max; i++) {
-        int removed = remove_link(pod, vlans[i]);
-        rc = rc < 0 ? rc : removed;
-    }
-    return count < 0 ? count : rc;
 }
 
 /* -------------------------------------------------------------------- VRF */
@@ -198,5 +174,5 @@ int vrf_leave(struct nl *pod, const char *name, int port)
     if (rc < 0 || strcmp(vrf.kind, "vrf") != 0 || vrf.group != OUR_GROUP)
         return rc;
     rc = other_ports(pod, vrf.ifindex, port);
-    return rc == 0 ? remove_link(pod, vrf.ifindex) : rc < 0 ? rc : 0;
+    return rc == 0 ? link_remove(pod, vrf.ifindex) : rc < 0 ? rc : 0;
 }

@@ -8,11 +8,14 @@
 
 #include "link.h"
 
+#define FOUND 32
+#define ROUNDS 64 /* of a pod that makes links as fast as we remove them */
+
 struct search {
     int ifindex;
-    struct text *names;
-    int *vlans;
-    int count, max; /* of VLANs */
+    struct text *names; /* or else their numbers: */
+    int found[FOUND];
+    size_t count; /* of all of them */
 };
 
 /* A vxlan names the link below it in its own data alone. */
@@ -54,13 +57,14 @@ static int note_upper(const struct nlmsghdr *message, void *arg)
     /* The two ends of a pair name each other: neither stands on the other. */
     bool upper = (int)below == search->ifindex && info->ifi_index != search->ifindex &&
                  strcmp(kind, "veth") != 0 && strcmp(kind, "netkit") != 0;
-    if (search->vlans != NULL) {
-        if (upper && strcmp(kind, "vlan") == 0 && search->count++ < search->max)
-            search->vlans[search->count - 1] = info->ifi_index;
-        return 0;
-    }
     if (!upper && (int)vxlan_lower(linkinfo) != search->ifindex)
         return 0;
+    if (search->names == NULL) {
+        if (search->count < FOUND)
+            search->found[search->count] = info->ifi_index;
+        search->count++;
+        return 0;
+    }
     attr_text(attr_find(attrs, size, IFLA_IFNAME), name, sizeof name);
     text_put(search->names, search->names->length == 0 ? "" : ", ");
     text_put(search->names, name);
@@ -91,10 +95,20 @@ int uppers_find(struct nl *nl, int ifindex, struct text *names)
     return look(nl, &search);
 }
 
-int uppers_vlans(struct nl *nl, int ifindex, int *out, int max)
+int uppers_remove(struct nl *nl, int ifindex)
 {
-    struct search search = {.ifindex = ifindex, .vlans = out, .max = max};
-    int rc = look(nl, &search);
+    struct search search = {.ifindex = ifindex};
+    int rc = 0, round = 0;
 
-    return rc < 0 ? rc : search.count;
+    do {
+        int seen = look(nl, &search);
+        if (seen < 0 && seen != -EAGAIN) /* in a namespace that never rests: what we saw of it */
+            return seen;
+        for (size_t i = 0; i < search.count && i < FOUND; i++) {
+            int removed = link_remove(nl, search.found[i]);
+            if (removed < 0 && removed != -ENODEV) /* it may have gone with another one */
+                rc = removed;
+        }
+    } while (rc == 0 && search.count > FOUND && ++round < ROUNDS);
+    return search.count > FOUND && rc == 0 ? -E2BIG : rc;
 }

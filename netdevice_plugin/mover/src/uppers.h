@@ -12,9 +12,9 @@
 int uppers_find(struct nl *nl, int ifindex, struct text *names);
 
 /*
- * The ifindexes of the VLANs that stand on a link: how many there are, of which no more
- * than `max` are in `out`, or -errno.
+ * Removes them. They would go on to hear what the link hears, wherever it is: the kernel
+ * moves it from under a VLAN or macvlan without a word.
  */
-int uppers_vlans(struct nl *nl, int ifindex, int *out, int max);
+int uppers_remove(struct nl *nl, int ifindex);
 
 #endif
