@@ -90,7 +90,8 @@ def plan(
 ) -> Plan:
     """Plan the writes from the slices that there are (v1) to the pools that are wanted.
 
-    A pool without devices is one empty slice; of a pool that is not wanted none is left.
+    A pool without devices is one empty slice, and one with devices keeps one that the last
+    device has left; of a pool that is not wanted none is left.
     """
     found: defaultdict[str, list[_Slice]] = defaultdict(list)
     for raw in existing:
@@ -144,8 +145,8 @@ class _Pool:
         packed = packing.pack([one.devices for one in self.usable], tainted)
         kept = {one.name: names for one, names in zip(self.usable, packed, strict=False) if names}
         new = packed[len(self.usable) :]
-        if not kept and not new and self.usable:
-            kept = {self.usable[0].name: ()}
+        if not new and (spare := self._spare(kept)):
+            kept[spare.name] = ()
         elif not kept and not new:
             new = ((),)
         count = len(kept) + len(new)
@@ -160,6 +161,16 @@ class _Pool:
             updates=tuple(updates),
             creates=tuple(self._created(names, generation, count) for names in new),
         )
+
+    def _spare(self, kept: Mapping[str, Sequence[str]]) -> _Slice | None:
+        """Find an empty slice to keep, so that the next device more or less is one write.
+
+        Else a pool with just as many devices as fit would be written as a whole each time.
+        """
+        empty = [one for one in self.usable if one.name not in kept]
+        if kept:  # what is left of an older generation goes
+            empty = [one for one in empty if one.generation == self.usable[0].generation]
+        return next(iter(empty), None)
 
     def _generation(
         self, kept: Mapping[str, Sequence[str]], new: Sequence[Sequence[str]], count: int

@@ -200,12 +200,20 @@ def test_a_change_of_devices_is_a_write_of_their_slice_in_the_same_generation(
 
 def test_one_slice_more_or_less_is_a_new_generation_of_all(server: Server) -> None:
     server.apply(pool(*many(LIMIT)))
-    made = server.apply(pool(*many(LIMIT + 1)))
-    assert (len(made.updates), len(made.creates)) == (1, 1)
+    made = server.apply(pool(*many(2 * LIMIT + 1)))
+    assert (len(made.updates), len(made.creates)) == (1, 2)
     assert generations(server.of(POOL)) == {2}
     made = server.apply(pool(*many(LIMIT)))
-    assert (len(made.deletes), len(made.updates)) == (1, 1)
+    assert (len(made.deletes), len(made.updates)) == (1, 2)
     assert generations(server.of(POOL)) == {3}
+
+
+def test_a_slice_that_its_last_device_has_left_is_kept_for_the_next(server: Server) -> None:
+    server.apply(pool(*many(LIMIT + 1)))
+    for count in (LIMIT, LIMIT + 1, LIMIT):
+        made = server.apply(pool(*many(count)))
+        assert (made.writes, len(made.updates)) == (1, 1)
+    assert generations(server.of(POOL)) == {1}
 
 
 def test_a_device_that_changes_its_slice_makes_a_new_generation(server: Server) -> None:
