@@ -167,8 +167,10 @@ def agent(
     directory: pathlib.Path, config: str, *peers: Peer, options: Sequence[str | pathlib.Path] = ()
 ) -> Iterator[Agent]:
     """Start the agent in this thread's namespace."""
-    (directory / "config.yaml").write_text(config)
-    command = (_SCRIPT, "run", "--config", directory / "config.yaml", *options)
+    path = directory / "etc" / "config.yaml"  # the agent looks again at what is written beside it
+    path.parent.mkdir()
+    path.write_text(config)
+    command = (_SCRIPT, "run", "--config", path, *options)
     with (directory / "log").open("wb") as log:
         started = time.monotonic_ns()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
