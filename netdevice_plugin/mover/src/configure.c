@@ -153,7 +153,7 @@ static int add_addresses(struct mover *mover, struct pod *pod, struct link *link
     return rc;
 }
 
-static struct item route_of(const struct route_arg *arg, int ifindex)
+static struct item route_of(const struct route_arg *arg, bool gateway, int ifindex)
 {
     static struct request request;
     const struct ip *to = &arg->destination;
@@ -162,7 +162,7 @@ static struct item route_of(const struct route_arg *arg, int ifindex)
         .rtm_family = to->family,
         .rtm_dst_len = to->prefix,
         .rtm_table = arg->table < 256 ? (uint8_t)arg->table : RT_TABLE_UNSPEC,
-        .rtm_protocol = RTPROT_STATIC,
+        .rtm_protocol = gateway && to->prefix == 0 ? OUR_PROTOCOL : RTPROT_STATIC,
         .rtm_scope = arg->scope != SCOPE_BY_KERNEL ? arg->scope
                      : direct                      ? RT_SCOPE_LINK
                                                    : RT_SCOPE_UNIVERSE,
@@ -190,7 +190,7 @@ static int add_routes(struct mover *mover, struct pod *pod, int ifindex)
     const struct options *options = mover->options;
 
     for (size_t i = 0; i < options->route_count; i++) {
-        struct item route = route_of(&options->routes[i], ifindex);
+        struct item route = route_of(&options->routes[i], options->gateway, ifindex);
         int rc = message_send(&pod->nl, ROUTE, ADD, route, ifindex, ifindex, 0);
         if (rc < 0)
             return fail_message(mover, &pod->nl, rc, "add in the pod the ", ROUTE, route);

@@ -13,9 +13,15 @@ static uint32_t metric_of(const struct route_arg *arg)
     return arg->metric == 0 && arg->destination.family == AF_INET6 ? 1024 : arg->metric;
 }
 
+static bool is_of_a_device(struct rtmsg header)
+{
+    return header.rtm_protocol == OUR_PROTOCOL;
+}
+
 /*
- * Whether a route of the pod is in the way of a default route that it is to get. With
- * --gateway that is one that would be taken before ours, else one in the very same place.
+ * Whether a route of the pod is in the way of a default route that it is to get: with
+ * --gateway one that would be taken before ours, else one in the very same place. So too
+ * one of another device's --gateway, which would not come back if that device left first.
  */
 static bool is_in_the_way(struct item route, const void *arg)
 {
@@ -30,7 +36,8 @@ static bool is_in_the_way(struct item route, const void *arg)
             ours->table != route_table(route))
             continue;
         uint32_t metric = route_metric(route);
-        if (options->gateway ? metric <= metric_of(ours) : metric == metric_of(ours))
+        if (options->gateway && !is_of_a_device(header) ? metric <= metric_of(ours)
+                                                        : metric == metric_of(ours))
             return true;
     }
     return false;
@@ -44,7 +51,9 @@ static int fail_taken(struct mover *mover, struct item route)
     text_init(&text, reason, sizeof reason);
     text_put(&text, "the pod has the ");
     message_describe(ROUTE, route, &text);
-    text_put(&text, " already; ask for --gateway, or for another metric or table");
+    text_put(&text, is_of_a_device(header_of(ROUTE, route).route)
+                        ? " already, by another device's --gateway; ask for another metric or table"
+                        : " already; ask for --gateway, or for another metric or table");
     return fail(mover, -EEXIST, "look for default routes in the pod", reason);
 }
 
@@ -64,7 +73,10 @@ int gateway_prepare(struct mover *mover, struct pod *pod)
                 routes_select(&pod->nl, i == 0 ? AF_INET : AF_INET6, is_in_the_way, options, found);
     if (rc < 0)
         return fail_netlink(mover, rc, "look for default routes in the pod", &pod->nl);
-    return options->gateway || found->count == 0 ? 0 : fail_taken(mover, list_first(found));
+    LIST_EACH(route, found)
+        if (!options->gateway || is_of_a_device(header_of(ROUTE, route).route))
+            return fail_taken(mover, route);
+    return 0;
 }
 
 /* Once ours are there: the pod is at no time without one. */

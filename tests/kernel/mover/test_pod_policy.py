@@ -46,7 +46,8 @@ def lent(mover: Mover, pod: Netns, own: Dump, containers: Containers) -> Iterato
     container = containers.of(pod)
     yield container
     mover.detach(container).ok()
-    assert set(mover.leftovers()) <= {f"errors/{DEVICE}"}  # of an attach that was to fail
+    failed = {f"errors/{device}" for device in (DEVICE, "ndp1")}  # attaches that were to fail
+    assert set(mover.leftovers()) <= failed
     assert_same(mover.host, before)
     assert_same(pod, own)
 
@@ -249,6 +250,59 @@ def test_equal_cost_default_routes_of_the_pods_come_back(
     assert defaults(pod, "-6") == [f"2001:db8:1::1 {DEVICE}"]
     mover.detach(container).ok()
     assert_same(pod, own)
+
+
+@pytest.fixture
+def gateway(mover: Mover, pod: Netns, lent: Container) -> Iterator[Container]:
+    """A pod whose default route is one of a device, and a second device for it."""
+    routes = ("default via 10.1.0.1 metric 60", "default via 2001:db8:1::1")
+    args = ("--gateway", "--route", routes[0], "--route", routes[1])
+    mover.attach(lent, *identity(mover.host), *args).ok()
+    mover.host.batch(["link add ndp1 type veth peer name ndp1p"])
+    yield lent
+    mover.host.ip("link", "del", "ndp1")
+
+
+@pytest.mark.parametrize("route", ["default via 10.8.0.1 metric 60", "default via 2001:db8:8::1"])
+def test_the_place_of_another_devices_gateway_cannot_be_taken(
+    route: str, mover: Mover, pod: Netns, gateway: Container
+) -> None:
+    seen = settled(pod)
+    args = ("--address", "10.8.0.5/24", "--address", "2001:db8:8::5/64", "--gateway")
+    for more in ((), ("--gateway",)):
+        result = mover.attach(
+            gateway,
+            *identity(mover.host, "ndp1"),
+            *args[:4],
+            *more,
+            "--route",
+            route,
+            device="ndp1",
+        )
+        assert result.code == 1
+        assert "by another device's --gateway; ask for another metric" in result.reason
+        assert_same(pod, seen)
+
+
+@pytest.mark.parametrize("first", [DEVICE, "ndp1"])
+@pytest.mark.parametrize("metric", [10, 70])
+def test_two_gateways_may_leave_in_any_order(
+    first: str, metric: int, mover: Mover, pod: Netns, gateway: Container
+) -> None:
+    args = ("--address", "10.8.0.5/24", "--gateway", "--route")
+    route = f"default via 10.8.0.1 metric {metric}"
+    mover.attach(gateway, *identity(mover.host, "ndp1"), *args, route, device="ndp1").ok()
+    both = [f"10.1.0.1 {DEVICE}", "10.8.0.1 ndp1"]
+    assert defaults(pod) == (both if metric > 60 else both[::-1])
+    mover.detach(gateway, device=first).ok()
+    own = ["10.244.0.1 eth0", "10.244.0.2 eth0"]
+    if first == DEVICE:
+        place = 1 if metric < 50 else 2
+        assert defaults(pod) == [*own[:place], both[1], *own[place:]]
+        mover.detach(gateway, device="ndp1").ok()
+        assert defaults(pod) == own
+    else:
+        assert defaults(pod) == [both[0]]
 
 
 @pytest.mark.parametrize(
