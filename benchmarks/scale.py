@@ -15,9 +15,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import cast
 
+from lightkube import SingleConfig
+from lightkube.config.models import Cluster, Context, User
+
 from benchmarks.numbers import Table
 from benchmarks.virtual import Ledger, run, until
-from netdevice_plugin.dra.cluster.access import Access, Material
 from netdevice_plugin.dra.cluster.api import Api
 from netdevice_plugin.dra.cluster.pacing import Timing
 from netdevice_plugin.dra.cluster.publisher import Publisher
@@ -206,9 +208,9 @@ def simulated(effort: Effort, timings: Sequence[tuple[str, Timing]]) -> Table:
 @contextlib.asynccontextmanager
 async def _really(server: ApiServer, count: int, timing: Timing) -> AsyncIterator[list[Publisher]]:
     """So many publishers, each with its own connections."""
-    token = Material(text=server.admin)
-    access = Access(host="127.0.0.1", port=server.port, tls=False, token=token)
-    apis = [Api(access) for _ in range(count)]
+    cluster, user = Cluster(server=server.url), User(token=server.admin)
+    config = SingleConfig("tests", Context("tests"), cluster, user)
+    apis = [Api(config) for _ in range(count)]
     publishers = [
         Publisher(api, driver=DRIVER, node=f"node-{number}", timing=timing)
         for number, api in enumerate(apis)

@@ -14,7 +14,7 @@ from netdevice_plugin.doctor.host import Host, Process
 from netdevice_plugin.doctor.kubelet import Kubelet
 from netdevice_plugin.dra import sockets
 
-NEEDED = "h11"  # what the extra `dra` brings
+NEEDED = "lightkube"  # what the extra `dra` brings
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST = 253  # characters of an object's name

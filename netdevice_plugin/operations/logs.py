@@ -36,7 +36,7 @@ Value = bool | int | float | str | None | list["Value"]
 _PLAIN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 _SEVERITY = {logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "F"}
 # At INFO and below they tell of what concerns nobody here.
-_TALKATIVE = ("asyncio", "concurrent.futures", "grpc", "watchdog")
+_TALKATIVE = ("asyncio", "concurrent.futures", "grpc", "httpcore2", "httpx2", "watchdog")
 
 
 def _clip(text: str, limit: int = MAX_TEXT) -> str:

@@ -48,7 +48,7 @@ def test_the_image_is_small(built: Builder) -> None:
 
 def test_only_what_runs_is_in_the_image(root: pathlib.Path) -> None:
     packages = {path.name for path in root.glob(f"{HOME[1:]}/lib/python3*/site-packages/*")}
-    assert {"netdevice_plugin", "cdi", "grpc", "yaml", "h11"} <= packages  # and the extra dra
+    assert {"netdevice_plugin", "cdi", "grpc", "yaml", "lightkube"} <= packages  # and the extra dra
     assert not {"pip", "setuptools", "ziglang", "tests", "hack", "bin"} & packages
     assert not (root / "src").exists()
     assert not (root / "etc/pip.conf").exists()  # may have a password in it

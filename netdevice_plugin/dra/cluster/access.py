@@ -1,160 +1,142 @@
-"""An API server and who we are there: addresses, certificates, tokens.
+"""What lightkube makes of a configuration, as connections: TLS, credentials, a pool of httpx's.
 
-A service account's token is replaced about every hour, and certificates are now and then:
+Service accounts' tokens are replaced about every hour, and certificates are now and then:
 what stands in files is read again when they changed, so that no agent needs a restart for it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import os
+import http.cookiejar
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Generator
 from pathlib import Path
 
+import httpx2
+from lightkube import ConfigError as LightkubeError
+from lightkube import SingleConfig
+from lightkube.config.client_adapter import user_auth, verify_cluster
+from lightkube.config.models import User
+
+from netdevice_plugin.dra.cluster.bounds import Limits
 from netdevice_plugin.errors import ClusterError
 
-_MAX_FILE = 2**20  # bytes of a kubeconfig, a token, a certificate
+Mark = tuple[int, int, int, int]
+
+_MAX_TOKEN = 2**16  # bytes
+_IDLE = 2  # connections that are kept between calls
+_IDLE_SECONDS = 60.0  # API servers end those that are idle after 90 s
+# A peer that vanished without a word is noticed within about 30 s, on a silent watch too.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """PEM or a token: as a file, which may be replaced at any time, or as text."""
-
-    path: Path | None = None
-    text: str = dataclasses.field(default="", repr=False)
-
-    def __bool__(self) -> bool:
-        return bool(self.path or self.text)
-
-    def mark(self) -> tuple[int, ...]:
-        """Tell one state of the file from another; raises ClusterError if there is none."""
-        if self.path is None:
-            return ()
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-    def read(self) -> str:
-        """Read it as it is now; raises ClusterError."""
-        return self.text if self.path is None else read_text(self.path)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """An API server, and who we are there."""
-
-    host: str
-    port: int
-    tls: bool = True
-    path: str = ""  # what stands before /apis: a server behind a proxy has such a thing
-    server_name: str = ""  # what its certificate is for, if not `host`
-    authorities: Material = Material()  # none is the system's
-    insecure: bool = False  # nobody's certificate is asked for
-    token: Material = Material()
-    certificate: Material = Material()
-    key: Material = Material()
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}{self.path}"
-
-
-class Credentials:
-    """What an `Access` refers to, read again when it changed."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._context: ssl.SSLContext | None = None
-        self._context_of: tuple[tuple[int, ...], ...] = ()
-        self._token = ""
-        self._token_of: tuple[int, ...] | None = None
-
-    def token(self) -> str:
-        """The bearer token as it is now, empty without one; raises ClusterError."""
-        material = self._access.token
-        if material and (mark := material.mark()) != self._token_of:
-            self._token, self._token_of = _one_line(material), mark
-        return self._token
-
-    def forget(self) -> None:
-        """Read all of it again: what was read has been refused."""
-        self._token_of, self._context = None, None
-
-    def context(self) -> ssl.SSLContext | None:
-        """What to make a TLS connection with, None for plain HTTP; raises ClusterError."""
-        access = self._access
-        if not access.tls:
-            return None
-        marks = tuple(
-            one.mark() for one in (access.authorities, access.certificate, access.key) if one
-        )
-        if self._context is None or marks != self._context_of:
-            self._context, self._context_of = _context(access), marks
-        return self._context
-
-
-def read_text(path: Path) -> str:
-    """Read a file of a sensible size; raises ClusterError."""
+def connect(config: SingleConfig, agent: str, limits: Limits) -> httpx2.AsyncClient:
+    """Make a client: no proxies, no redirects, no compression, no cookies; raises ClusterError."""
+    user = config.user or User()
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE + 1)
-        if len(data) > _MAX_FILE:
-            raise ClusterError(f"{path}: larger than {_MAX_FILE} bytes")
-        return data.decode()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise ClusterError(f"{path}: is not text") from error
+        auth = TokenFile(_path(config, user.token_file)) if user.token_file else user_auth(user)
+        client = httpx2.AsyncClient(
+            base_url=config.cluster.server,
+            auth=auth,
+            headers={
+                "User-Agent": agent,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            timeout=httpx2.Timeout(None, connect=limits.connect),
+            trust_env=False,
+            transport=httpx2.AsyncHTTPTransport(
+                verify=_context(config, user),
+                limits=httpx2.Limits(
+                    max_connections=limits.connections,
+                    max_keepalive_connections=_IDLE,
+                    keepalive_expiry=_IDLE_SECONDS,
+                ),
+                socket_options=_KEEPALIVE,
+            ),
+        )
+    except (LightkubeError, httpx2.InvalidURL) as error:
+        raise ClusterError(f"the API server's address or user cannot be used: {error}") from error
+    # Whoever sets a new one with each answer would fill our memory.
+    client.cookies.jar.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    return client
 
 
-def _unreadable(path: Path, error: OSError) -> ClusterError:
-    hint = "in a pod it comes with the service account: automountServiceAccountToken"
-    return ClusterError(f"cannot read {path}: {error.strerror}", hint=hint)
+def marks(config: SingleConfig) -> tuple[Mark, ...]:
+    """Tell one state of the files that TLS is made of from another; raises ClusterError."""
+    user = config.user or User()
+    files = (config.cluster.certificate_auth, user.client_cert, user.client_key)
+    return tuple(_mark(_path(config, file)) for file in files if file)
 
 
-def _one_line(material: Material) -> str:
-    """Read a token; what could not stand in a header is none."""
-    token = material.read().strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ClusterError(f"{material.path or 'token'}: holds no token")
-    return token
+class TokenFile(httpx2.Auth):
+    """Sends the token that is in a file now.
+
+    lightkube's reads it again only when it is refused, and API servers take an old one for
+    long: but they count it as stale, and warn of who sends it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: Mark | None = None
+        self._header = ""
+
+    def auth_flow(
+        self, request: httpx2.Request
+    ) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """Let httpx send it with that token; raises ClusterError."""
+        if (mark := _mark(self._path)) != self._read:
+            self._header, self._read = f"Bearer {_token(self._path)}", mark
+        request.headers["Authorization"] = self._header
+        yield request
 
 
-def _context(access: Access) -> ssl.SSLContext:
-    # Not create_default_context: from Python 3.13 on it refuses CAs that some clusters have.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_alpn_protocols(["http/1.1"])
-    if access.insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    elif access.authorities:
-        _load("certificate authority", lambda: _load_authorities(context, access.authorities))
-    else:
-        context.load_default_certs()
-    if access.certificate:
-        _load("client certificate", lambda: _load_pair(context, access))
+def _context(config: SingleConfig, user: User) -> ssl.SSLContext:
+    try:
+        context = verify_cluster(config.cluster, user, config.abs_file, trust_env=False)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: a certificate without its key
+        raise ClusterError(
+            f"certificates for the API server cannot be read: {error}",
+            hint="they are files of PEM, or PEM in base64 in a kubeconfig; a key goes with its own",
+        ) from error
+    # From Python 3.13 on it is set, and refuses CAs that some clusters have.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
 
 
-def _load_authorities(context: ssl.SSLContext, authorities: Material) -> None:
-    context.load_verify_locations(cadata=authorities.read())
+def _path(config: SingleConfig, file: str) -> Path:
+    return Path(config.abs_file(file))
 
 
-def _load_pair(context: ssl.SSLContext, access: Access) -> None:
-    """Load certificate and key; OpenSSL wants a file, so text goes through one in memory."""
-    pem = f"{access.certificate.read()}\n{access.key.read()}"
-    with open(os.memfd_create("client"), "wb") as file:  # noqa: PTH123 - has no name
-        file.write(pem.encode())
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
-
-
-def _load(what: str, load: Callable[[], None]) -> None:
+def _mark(path: Path) -> Mark:
     try:
-        load()
-    except (ssl.SSLError, ValueError) as error:
-        raise ClusterError(f"the {what} for the API server cannot be read: {error}") from error
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _token(path: Path) -> str:
+    """Read a token; what could not stand in a header is none."""
+    try:
+        with path.open("rb") as file:
+            token = file.read(_MAX_TOKEN + 1).decode("ascii").strip()
     except OSError as error:
-        raise ClusterError(f"the {what} cannot be loaded: {error.strerror}") from error
+        raise _unreadable(path, error) from error
+    except UnicodeDecodeError:
+        token = ""
+    if not token or len(token) > _MAX_TOKEN or not token.isprintable() or " " in token:
+        raise ClusterError(f"{path}: holds no token")
+    return token
+
+
+def _unreadable(path: Path, error: Exception) -> ClusterError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    hint = "in a pod it comes with the service account: automountServiceAccountToken"
+    return ClusterError(f"cannot read {str(path)!r}: {reason}", hint=hint)

@@ -14,7 +14,7 @@ from netdevice_plugin.dra.cluster.errors import (
     RefusedError,
     UnreachableError,
 )
-from netdevice_plugin.dra.cluster.http import Answer
+from netdevice_plugin.dra.cluster.transport import Answer
 
 Object = Mapping[str, Any]
 

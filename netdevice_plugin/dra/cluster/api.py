@@ -14,14 +14,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
+from lightkube import SingleConfig
+
 from netdevice_plugin import __version__
 from netdevice_plugin.dra import versions
 from netdevice_plugin.dra.claim import ClaimRef
 from netdevice_plugin.dra.cluster import answers
-from netdevice_plugin.dra.cluster.access import Access
 from netdevice_plugin.dra.cluster.answers import Object
+from netdevice_plugin.dra.cluster.bounds import Limits
 from netdevice_plugin.dra.cluster.errors import ConflictError, NotFoundError, RefusedError
-from netdevice_plugin.dra.cluster.http import Answer, Client, Limits
+from netdevice_plugin.dra.cluster.transport import Answer, Client
 from netdevice_plugin.errors import ClusterError
 
 _CHUNK = 32  # slices in one answer
@@ -53,8 +55,8 @@ class Event(NamedTuple):
 class Api:
     """Calls of one API server; for one event loop. Every method raises ClusterError."""
 
-    def __init__(self, access: Access, limits: Limits | None = None) -> None:
-        self._client = Client(access, agent=f"netdevice-plugin/{__version__}", limits=limits)
+    def __init__(self, config: SingleConfig, limits: Limits | None = None) -> None:
+        self._client = Client(config, agent=f"netdevice-plugin/{__version__}", limits=limits)
         self._version = ""
         self._by_driver = True  # whether slices can be selected by spec.driver
 
@@ -143,12 +145,12 @@ class Api:
         }
         version = await self._known()
         target = f"{_slices_path(version)}?{self._query(driver, node, query)}"
-        async with self._client.stream(target, seconds + _GRACE) as stream:
+        async with self._client.stream(target) as stream:
             if stream.status != 200:
                 answer = await stream.answer()
                 self._notice(answer, "")
                 raise answers.refusal(answer, "watch resourceslices")
-            yield _events(stream.lines(), driver, node, version)
+            yield _events(stream.lines(seconds + _GRACE), driver, node, version)
 
     async def slice(self, name: str) -> Object:
         """Read a slice; raises NotFoundError."""

@@ -1,49 +1,68 @@
-"""Where the API server is: what every pod is told, or a kubeconfig."""
+"""Which API server, and who we are there: a kubeconfig, or what every pod is given.
+
+lightkube reads both; here is which of them, and every failure as one of ours.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from netdevice_plugin.dra.cluster import kubeconfig
-from netdevice_plugin.dra.cluster.access import Access, Material
+import yaml
+from lightkube import ConfigError as LightkubeError
+from lightkube import KubeConfig, SingleConfig
+from lightkube.config.kubeconfig import SERVICE_ACCOUNT
+from lightkube.config.models import User
+
 from netdevice_plugin.errors import ConfigError
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_MAX_FILE = 2**20  # bytes; PyYAML takes its time
+_MAX_REASON = 300
+
+# What parsers of somebody else's YAML raise besides errors of their own.
+_SURPRISES = (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError)
 
 
-def find(file: Path | None, environ: Mapping[str, str], account: Path = ACCOUNT) -> Access:
+def find(
+    file: Path | None, environ: Mapping[str, str], account: Path = Path(SERVICE_ACCOUNT)
+) -> SingleConfig:
     """Say how to reach the API server: that file, else as a pod, else $KUBECONFIG.
 
-    Raises ConfigError for what is wrong as written, ClusterError for what cannot be read.
+    ~/.kube/config is not looked at: nobody has said that the agent should. Raises ConfigError.
     """
-    if file is not None:
-        return kubeconfig.read(file)
-    if environ.get("KUBERNETES_SERVICE_HOST"):
-        return in_cluster(environ, account)
-    named = [Path(one) for one in environ.get("KUBECONFIG", "").split(os.pathsep) if one]
-    if len(named) > 1:
+    if file is None and environ.get("KUBERNETES_SERVICE_HOST"):
+        what = f"the pod's service account ({account})"
+    elif named := file or environ.get("KUBECONFIG"):
+        file, what = Path(named), str(named)
+    else:
         raise ConfigError(
-            "KUBECONFIG names several files; they are not merged here",
-            hint="give one with --kubeconfig",
+            "there is no API server to talk to: not in a pod, and no kubeconfig",
+            hint="a pool with `frontend: dra` needs one: give --kubeconfig FILE, or set KUBECONFIG",
         )
-    if named:
-        return kubeconfig.read(named[0])
-    raise ConfigError(
-        "there is no API server to talk to: not in a pod, and no kubeconfig",
-        hint="a pool with `frontend: dra` needs one: give --kubeconfig FILE, or set KUBECONFIG",
-    )
+    try:
+        found = (KubeConfig.from_service_account(account) if file is None else _read(file)).get()
+    except (LightkubeError, yaml.YAMLError, *_SURPRISES) as error:
+        raise ConfigError(
+            f"{what} does not say how to reach the API server: {_reason(error)}",
+            hint="give one file with --kubeconfig; in a pod, see automountServiceAccountToken",
+        ) from error
+    if found is None:
+        raise ConfigError(f"{what} has no current context")
+    return found._replace(user=found.user or User())
 
 
-def in_cluster(environ: Mapping[str, str], account: Path = ACCOUNT) -> Access:
-    """Take what every pod is given; raises ConfigError."""
-    port = environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(f"KUBERNETES_SERVICE_PORT: {port[:40]!r} is no port")
-    return Access(
-        host=environ["KUBERNETES_SERVICE_HOST"],
-        port=int(port),
-        authorities=Material(path=account / "ca.crt"),
-        token=Material(path=account / "token"),
-    )
+def _read(file: Path) -> KubeConfig:
+    if file.stat().st_size > _MAX_FILE:
+        raise LightkubeError(f"the file is larger than {_MAX_FILE} bytes")
+    return KubeConfig.from_file(file)
+
+
+def _reason(error: Exception) -> str:
+    """Say it in one line, and without what stands in the file: there are secrets in it."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        return f"{line}{error.problem}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    text = str(error) if isinstance(error, LightkubeError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:_MAX_REASON]

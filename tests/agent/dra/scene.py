@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from netdevice_plugin.dra.cluster.access import Access, Material
+from lightkube import SingleConfig
+from lightkube.config.models import User as LightkubeUser
+
 from netdevice_plugin.dra.cluster.api import Api
 from netdevice_plugin.dra.cluster.observer import Silence
 from netdevice_plugin.dra.cluster.pacing import Timing
 from netdevice_plugin.dra.cluster.publisher import Publisher
 from tests.agent.dra.conftest import NODE
+from tests.agent.dra.reaching import reaching
 from tests.agent.scripted import eventually
 from tests.fakes.apiserver import ApiServer, Manifest, User
 from tests.unit.dra.listed import DRIVER
@@ -50,9 +53,9 @@ class Hearing(Silence):
         self.failures.append(reason)
 
 
-def access(server: ApiServer, user: User | None = None) -> Access:
+def access(server: ApiServer, user: User | None = None) -> SingleConfig:
     token = server.token(user) if user else server.admin
-    return Access(host="127.0.0.1", port=server.port, tls=False, token=Material(text=token))
+    return reaching(server.url, LightkubeUser(token=token))
 
 
 @contextlib.asynccontextmanager

@@ -39,6 +39,11 @@ class ScriptedServer:
         self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
 
+    @property
+    def url(self) -> str:
+        """Without TLS."""
+        return f"http://127.0.0.1:{self.port}"
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._open.add(writer)

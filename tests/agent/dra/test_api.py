@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from netdevice_plugin.dra.claim import ClaimRef
-from netdevice_plugin.dra.cluster.access import Access
 from netdevice_plugin.dra.cluster.api import Api
+from netdevice_plugin.dra.cluster.bounds import Limits
 from netdevice_plugin.dra.cluster.errors import (
     ConflictError,
     ExpiredError,
@@ -22,8 +22,8 @@ from netdevice_plugin.dra.cluster.errors import (
     RefusedError,
     UnreachableError,
 )
-from netdevice_plugin.dra.cluster.http import Limits
 from netdevice_plugin.errors import ClusterError
+from tests.agent.dra.reaching import reaching
 from tests.agent.dra.scriptedserver import Request, Script, failure, reply, serving
 from tests.agent.scripted import asynchronous
 
@@ -69,10 +69,8 @@ def answering(answers: Mapping[str, object]) -> Script:
 
 @contextlib.asynccontextmanager
 async def asking(script: Script) -> AsyncIterator[Api]:
-    async with serving(script) as server:
-        access = Access(host="127.0.0.1", port=server.port, tls=False)
-        async with Api(access, Limits(call=1)) as api:
-            yield api
+    async with serving(script) as server, Api(reaching(server.url), Limits(call=1)) as api:
+        yield api
 
 
 @asynchronous

@@ -1,23 +1,27 @@
-"""The HTTP client against servers that do what none should: every call ends, and says why."""
+"""Calls of servers that do what none should: every call ends, and says why."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lightkube.config.models import NameValue, User, UserExec
 
-from netdevice_plugin.dra.cluster.access import Access, Material
+from netdevice_plugin.dra.cluster.bounds import Limits
 from netdevice_plugin.dra.cluster.errors import UnreachableError
-from netdevice_plugin.dra.cluster.http import Client, Limits
+from netdevice_plugin.dra.cluster.transport import Client
 from netdevice_plugin.errors import ClusterError
+from tests.agent.dra.reaching import reaching
 from tests.agent.dra.scriptedserver import Request, Script, ScriptedServer, reply, serving
 from tests.agent.scripted import asynchronous
 
-SHORT = Limits(connect=0.3, call=0.3, body=100_000, line=100_000)
+EXEC = "client.authentication.k8s.io/v1beta1"
+SHORT = Limits(connect=0.1, call=0.3, body=100_000, line=100_000)
 
 
 def raw(data: bytes, *, close: bool = False) -> Script:
@@ -29,9 +33,12 @@ def raw(data: bytes, *, close: bool = False) -> Script:
     return script
 
 
-def plain(server: ScriptedServer, limits: Limits = SHORT, token: Material | None = None) -> Client:
-    access = Access(host="127.0.0.1", port=server.port, tls=False, token=token or Material())
-    return Client(access, agent="test/1", limits=limits)
+def plain(server: ScriptedServer, limits: Limits = SHORT, user: User | None = None) -> Client:
+    return Client(reaching(server.url, user), agent="test/1", limits=limits)
+
+
+def holding(token: Path) -> User:
+    return User(token_file=str(token))
 
 
 async def failure_of(script: Script) -> str:
@@ -41,24 +48,24 @@ async def failure_of(script: Script) -> str:
             await client.call("GET", "/x")
         await client.close()
     assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return f"{caught.value} ({caught.value.hint})"
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 NONSENSE = {
-    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "does not talk as an API server"),
-    "NUL bytes": (b"\0" * 1000 + b"\r\n\r\n", "does not talk as an API server"),
-    "an endless head": (HEAD + b"X: y\r\n" * 100_000, "does not talk as an API server"),
-    "a header of a megabyte": (HEAD + b"X: " + b"y" * 1_000_000, "does not talk as an API server"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "API server"),
+    "NUL bytes": (b"\0" * 1000 + b"\r\n\r\n", "API server"),
+    "an endless head": (HEAD + b"X: y\r\n" * 100_000, "API server"),
+    "a header of a megabyte": (HEAD + b"X: " + b"y" * 1_000_000, "API server"),
     "two lengths": (
         HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        "does not talk as an API server",
+        "API server",
     ),
-    "a bad chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "does not talk"),
+    "a bad chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", "API server"),
     "a switch of protocols": (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", ""),
     "a body that is too long": (
         HEAD + b"Content-Length: 10000000\r\n\r\n" + b"x" * 200_000,
-        "an answer of more than 100000 bytes",
+        "does not talk as an API server: an answer of more than 100000 bytes",
     ),
     "chunks without end": (
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"x" * 0x1000 + b"\r\n",
@@ -82,7 +89,7 @@ async def test_nonsense_is_an_error_in_time(data: bytes, said: str) -> None:
 )
 @asynchronous
 async def test_a_connection_that_ends_too_soon_is_an_error(data: bytes) -> None:
-    assert "connection" in await failure_of(raw(data, close=True))
+    assert "it has just ended" in await failure_of(raw(data, close=True))
 
 
 @asynchronous
@@ -129,16 +136,22 @@ async def test_what_precedes_an_answer_is_passed_over() -> None:
 
 @asynchronous
 async def test_nobody_there_is_an_error() -> None:
-    client = Client(Access(host="127.0.0.1", port=1, tls=False), agent="test/1", limits=SHORT)
+    client = Client(reaching("http://127.0.0.1:1"), agent="test/1", limits=SHORT)
     with pytest.raises(UnreachableError, match=r"cannot reach http://127\.0\.0\.1:1: "):
         await client.call("GET", "/")
 
 
-@pytest.mark.parametrize("host", ["a..b", "x" * 300, ".x", "no-such-host.invalid"])
+@pytest.mark.parametrize(
+    "server",
+    [
+        *("", "x", "ftp://x", "https://x:y", "https://[::1", "https://x\0", "https://\ud800"),
+        *("https://a..b", f"https://{'x' * 300}", "https://.x", "https://no-such-host.invalid"),
+    ],
+)
 @asynchronous
-async def test_a_name_of_nobody_is_an_error(host: str) -> None:
-    client = Client(Access(host=host, port=1), agent="test/1", limits=Limits())
-    with pytest.raises(UnreachableError):
+async def test_an_address_of_nobody_is_an_error(server: str) -> None:
+    client = Client(reaching(server), agent="test/1")
+    with pytest.raises(ClusterError):
         await client.call("GET", "/")
 
 
@@ -205,7 +218,7 @@ async def test_a_token_is_read_again_when_its_file_changed(tmp_path: Path) -> No
     file = tmp_path / "token"
     file.write_text("first\n")
     async with serving(ok) as server:
-        client = plain(server, token=Material(path=file))
+        client = plain(server, user=holding(file))
         await client.call("GET", "/")
         (tmp_path / "new").write_text("second\n")
         (tmp_path / "new").rename(file)
@@ -217,42 +230,6 @@ async def test_a_token_is_read_again_when_its_file_changed(tmp_path: Path) -> No
         await client.close()
 
 
-@asynchronous
-async def test_a_call_that_is_refused_is_asked_again_with_the_new_token(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text("old")
-
-    async def rotated(request: Request, writer: asyncio.StreamWriter) -> None:
-        if request.headers["authorization"] == "Bearer old":
-            (tmp_path / "new").write_text("new")
-            (tmp_path / "new").rename(file)
-            reply(writer, 401, b"{}")
-        else:
-            reply(writer, 200, request.body)
-
-    async with serving(rotated) as server:
-        client = plain(server, token=Material(path=file))
-        answer = await client.call("PUT", "/", b"[1]")
-        assert (answer.status, answer.body) == (200, b"[1]")
-        async with client.stream("/", 1) as stream:
-            assert stream.status == 200
-        await client.close()
-
-
-@asynchronous
-async def test_a_refusal_of_the_only_token_is_an_answer(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("old")
-
-    async def refuse(_: Request, writer: asyncio.StreamWriter) -> None:
-        reply(writer, 401, b"{}")
-
-    async with serving(refuse) as server:
-        client = plain(server, token=Material(path=tmp_path / "token"))
-        assert (await client.call("GET", "/")).status == 401
-        assert len(server.requests) == 1
-        await client.close()
-
-
 @pytest.mark.parametrize(
     "content", [b"", b"two words", b"a\nb", b"\xff\xfe", b"x" * 2_000_000], ids=repr
 )
@@ -260,8 +237,8 @@ async def test_a_refusal_of_the_only_token_is_an_answer(tmp_path: Path) -> None:
 async def test_a_token_that_is_none_is_never_sent(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)
     async with serving(ok) as server:
-        client = plain(server, token=Material(path=tmp_path / "token"))
-        with pytest.raises(ClusterError, match="token: "):
+        client = plain(server, user=holding(tmp_path / "token"))
+        with pytest.raises(ClusterError, match="token: holds no token"):
             await client.call("GET", "/")
         assert server.requests == []
 
@@ -277,8 +254,8 @@ async def test_a_stream_gives_lines_however_they_come() -> None:
 
     async with serving(chunks) as server:
         client = plain(server)
-        async with client.stream("/", 5) as stream:
-            assert [line async for line in stream.lines()] == [b"one", b"two", b"three"]
+        async with client.stream("/") as stream:
+            assert [line async for line in stream.lines(5)] == [b"one", b"two", b"three"]
         await client.close()
 
 
@@ -293,8 +270,8 @@ async def test_a_line_without_end_is_an_error() -> None:
     async with serving(endless) as server:
         client = plain(server)
         with pytest.raises(UnreachableError, match="a line of"):
-            async with client.stream("/", 5) as stream:
-                [line async for line in stream.lines()]
+            async with client.stream("/") as stream:
+                [line async for line in stream.lines(5)]
         await client.close()
 
 
@@ -302,8 +279,8 @@ async def test_a_line_without_end_is_an_error() -> None:
 async def test_a_silent_stream_ends_with_our_patience() -> None:
     async with serving(raw(HEAD + b"\r\n")) as server:
         client = plain(server)
-        async with client.stream("/", 0.1) as stream:
-            assert [line async for line in stream.lines()] == []
+        async with client.stream("/") as stream:
+            assert [line async for line in stream.lines(0.1)] == []
         await client.close()
 
 
@@ -337,12 +314,16 @@ def server_context(path: Path, clients: Path | None = None) -> ssl.SSLContext:
     return context
 
 
-def encrypted(server: ScriptedServer, **changes: Material | bool | str) -> Client:
-    access = Access(host="127.0.0.1", port=server.port, **changes)  # type: ignore[arg-type]
-    return Client(access, agent="test/1", limits=Limits(connect=2, call=2))
+def encrypted(server: ScriptedServer, user: User | None = None, **cluster: str | bool) -> Client:
+    config = reaching(f"https://127.0.0.1:{server.port}", user, **cluster)
+    return Client(config, agent="test/1", limits=Limits(connect=0.5, call=2))
 
 
-async def asks(client: Client, call: Callable[[Client], Awaitable[object]] | None = None) -> int:
+def base64_of(path: Path | str) -> str:
+    return base64.b64encode(Path(path).read_bytes()).decode()
+
+
+async def asks(client: Client) -> int:
     try:
         return (await client.call("GET", "/")).status
     finally:
@@ -353,16 +334,15 @@ async def asks(client: Client, call: Callable[[Client], Awaitable[object]] | Non
 async def test_a_private_authority_is_trusted_as_a_file_and_as_text(authority: Make) -> None:
     path = authority("server")
     async with serving(ok, server_context(path)) as server:
-        for material in (Material(path=path), Material(text=path.read_text())):
-            assert await asks(encrypted(server, authorities=material)) == 200
+        assert await asks(encrypted(server, certificate_auth=str(path))) == 200
+        assert await asks(encrypted(server, certificate_auth_data=base64_of(path))) == 200
 
 
 @asynchronous
 async def test_another_authority_is_refused(authority: Make) -> None:
     async with serving(ok, server_context(authority("server"))) as server:
-        other = Material(path=authority("other"))
         with pytest.raises(UnreachableError, match="self-signed certificate") as caught:
-            await asks(encrypted(server, authorities=other))
+            await asks(encrypted(server, certificate_auth=str(authority("other"))))
         assert "authority" in caught.value.hint
         assert await asks(encrypted(server, insecure=True)) == 200
 
@@ -370,43 +350,92 @@ async def test_another_authority_is_refused(authority: Make) -> None:
 @asynchronous
 async def test_an_authority_that_is_replaced_is_read_again(authority: Make, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
-    file.write_text(authority("other").read_text())
+
+    def replace(name: str) -> None:
+        (tmp_path / "new").write_text(authority(name).read_text())
+        (tmp_path / "new").rename(file)
+
+    replace("other")
     async with serving(ok, server_context(authority("server"))) as server:
-        client = encrypted(server, authorities=Material(path=file))
+        client = encrypted(server, certificate_auth=str(file))
         with pytest.raises(UnreachableError):
             await client.call("GET", "/")
-        (tmp_path / "new").write_text(authority("server").read_text())
-        (tmp_path / "new").rename(file)
-        assert await asks(client) == 200
+        replace("server")
+        assert (await client.call("GET", "/")).status == 200
+        replace("other")
+        with pytest.raises(UnreachableError):  # the one of before is not trusted any more
+            await asks(client)
 
 
 @asynchronous
 async def test_a_client_certificate_is_shown(authority: Make) -> None:
-    ours = authority("client")
-    key = Path(f"{ours}.key")
+    ours, trusted = authority("client"), str(authority("server"))
     async with serving(ok, server_context(authority("server"), clients=ours)) as server:
-        trusted = Material(path=authority("server"))
-        for certificate, secret in (
-            (Material(path=ours), Material(path=key)),
-            (Material(text=ours.read_text()), Material(text=key.read_text())),
+        for user in (
+            User(client_cert=str(ours), client_key=f"{ours}.key"),
+            User(client_cert_data=base64_of(ours), client_key_data=base64_of(f"{ours}.key")),
         ):
-            client = encrypted(server, authorities=trusted, certificate=certificate, key=secret)
-            assert await asks(client) == 200
+            assert await asks(encrypted(server, user, certificate_auth=trusted)) == 200
         with pytest.raises(UnreachableError):
-            await asks(encrypted(server, authorities=trusted))
+            await asks(encrypted(server, certificate_auth=trusted))
 
 
-@pytest.mark.parametrize("text", ["", "no PEM", "-----BEGIN CERTIFICATE-----\nx\n"])
+@pytest.mark.parametrize("text", ["", "no PEM", "-----BEGIN CERTIFICATE-----\nx\n", None])
 @asynchronous
-async def test_an_authority_that_is_none_is_an_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "ca.crt").write_text(text)
-    access = Access(host="127.0.0.1", port=1, authorities=Material(path=tmp_path / "ca.crt"))
-    with pytest.raises(ClusterError, match="certificate authority"):
-        await Client(access, agent="test/1").call("GET", "/")
+async def test_an_authority_that_is_none_is_an_error(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "ca.crt").write_text(text)
+    config = reaching("https://127.0.0.1:1", certificate_auth=str(tmp_path / "ca.crt"))
+    with pytest.raises(ClusterError, match=r"certificates for|cannot read") as caught:
+        await Client(config, agent="test/1").call("GET", "/")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        User(client_cert="/nowhere"),
+        User(client_cert_data="%"),
+        User(client_cert_data="AA=="),
+        User(client_cert="a", client_key="b"),
+        User(token_file="relative"),  # noqa: S106
+        User(token_file="\0"),  # noqa: S106
+        User(auth_provider={"name": "oidc"}),
+        User(token="two\nlines-t0psecret"),  # noqa: S106
+        User(exec=UserExec(apiVersion="v7", command="x")),
+        User(exec=UserExec(apiVersion=EXEC, command="/nowhere")),
+        User(exec=UserExec(apiVersion=EXEC, command="false")),
+        User(exec=UserExec(apiVersion=EXEC, command="echo", args=["no JSON"])),
+        User(exec=UserExec(apiVersion=EXEC, command="echo", args=["{}"])),
+        User(exec=UserExec(apiVersion=EXEC, command="echo", args=["[]"])),
+    ],
+    ids=repr,
+)
+@asynchronous
+async def test_a_user_that_is_none_is_an_error_without_secrets(user: User) -> None:
+    async with serving(ok) as server:
+        with pytest.raises(ClusterError) as caught:
+            await asks(plain(server, Limits(), user))
+        assert server.requests == []
+    assert "t0psecr" not in f"{caught.value}{caught.value.hint}"
+
+
+@asynchronous
+async def test_a_program_of_a_kubeconfig_is_asked_for_a_token() -> None:
+    made = '{"status": {"token": "\'$WORD\'"}}'
+    program = UserExec(
+        apiVersion=EXEC,
+        command="sh",
+        args=["-c", f"echo '{made}'"],
+        env=[NameValue(name="WORD", value="made")],
+    )
+    async with serving(ok) as server:
+        assert await asks(plain(server, Limits(), User(exec=program))) == 200
+        assert server.requests[0].headers["authorization"] == "Bearer made"
 
 
 @asynchronous
 async def test_a_server_without_tls_is_an_error(authority: Make) -> None:
     async with serving(ok) as server:
         with pytest.raises(ClusterError):
-            await asks(encrypted(server, authorities=Material(path=authority("server"))))
+            await asks(encrypted(server, certificate_auth=str(authority("server"))))
