@@ -259,11 +259,10 @@ class Claiming:
             return
         news = again or not self._said or listings != self._said[0]
         self._said = listings, held
-        away = {one.device.name for all_ in listings for one in all_.devices if one.device.lent}
         if self._server and news:
             self._server.publish_health(listings)
         if self._publisher:
-            self._publisher.publish(listings, away | held)
+            self._publisher.publish(listings, held)
 
     def _say_status(self) -> None:
         """Have the claims' status say which links are in pods now."""
@@ -277,8 +276,8 @@ class Claiming:
                 failure = self._server.failure or "not registered with the kubelet"
                 unregistered = "" if self._server.registered else failure
                 damaged = self._keeping.problem if self._keeping else ""
-                problem = unregistered or damaged or self._publisher.problem
-                self._readiness.missing(CONDITION, problem)
+                problems = unregistered, damaged, self._publisher.problem
+                self._readiness.missing(CONDITION, "; ".join(filter(None, problems)))
             await asyncio.sleep(GLANCE)
 
     async def _part(self) -> None:
