@@ -489,7 +489,7 @@ class Slices(RuleBasedStateMachine):
 
 
 TestSlices = Slices.TestCase
-TestSlices.settings = settings(max_examples=150, stateful_step_count=20, deadline=None)
+TestSlices.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
 
 
 @pytest.mark.parametrize("count", [129, 300])
