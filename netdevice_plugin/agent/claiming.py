@@ -105,8 +105,22 @@ class Claiming:
 
         Raises NetdevError.
         """
+        await self._look_for_strangers()
         if await asyncio.to_thread(self._data_dir.is_dir):
             await self._begin().load()
+
+    async def _look_for_strangers(self) -> None:
+        """Say which claims are another driver's: of an agent that had another prefix."""
+        plugins = self._data_dir.parent
+        if not await asyncio.to_thread(plugins.is_dir):
+            return
+        from netdevice_plugin.dra import checkpoint  # noqa: PLC0415 - see `run`
+
+        found = await asyncio.to_thread(checkpoint.left_behind, plugins, self._driver)
+        for driver, count in sorted(found.items()):
+            remedy = f"set prefix to {driver} until their pods have ended"
+            about = {"driver": driver, "claims": count, "remedy": remedy}
+            _log.error("Claims of another driver are left behind", extra=about)
 
     def publish(self, listings: Listings, config: Config) -> None:
         """Offer these, by key of their pool, and nothing else."""

@@ -14,6 +14,7 @@ from netdevice_plugin.agent.settings import FIXED, Settings
 from netdevice_plugin.config import Config
 from netdevice_plugin.directory import Watch
 from netdevice_plugin.errors import ConfigError, WatchError
+from netdevice_plugin.model import Frontend, Pool
 from netdevice_plugin.operations.metrics import Metrics
 
 AGAIN = 60.0  # seconds between looks without an event: a link may lead to another directory
@@ -75,6 +76,9 @@ class Configuration:
         self._refused = None
         fixed = {key: getattr(self.current, key) for key in FIXED}
         late = [name for key, name in FIXED.items() if getattr(new, key) != fixed[key]]
+        pools = (*new.pools, *self.current.pools)
+        if new.prefix != self.current.prefix and any(map(_by_dra, pools)):
+            late.append("prefix, where it is a driver's name")
         if late:
             _log.warning("Takes effect at the next start only", extra={"keys": ", ".join(late)})
         self._data = data
@@ -105,3 +109,7 @@ class Configuration:
         if settings.config_file:
             return settings.over(configs.loads(data, str(settings.config_file)))
         return settings.over(configs.default(settings.interfaces))
+
+
+def _by_dra(pool: Pool) -> bool:
+    return pool.frontend is Frontend.DRA

@@ -8,6 +8,7 @@ it and from the inventory as it is by then, with or without an API server.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -60,6 +61,28 @@ def _reference(claim: object, uid: str) -> ClaimRef:
     if not (isinstance(namespace, str) and isinstance(name, str) and namespace and name):
         raise ClaimError("does not say whose it is")
     return ClaimRef(namespace=namespace, name=name, uid=uid)
+
+
+def left_behind(plugins: Path, driver: str) -> dict[str, int]:
+    """Count the checkpoints of ours of other drivers, below the kubelet's `plugins`. Blocks.
+
+    Nobody unprepares them before an agent with that prefix is there again. What
+    cannot be read counts for nothing.
+    """
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError):
+        for path in plugins.glob("*/claims/*.json"):
+            other = path.parent.parent.name
+            if other != driver and _is_ours(path, other):
+                found[other] = found.get(other, 0) + 1
+    return found
+
+
+def _is_ours(path: Path, driver: str) -> bool:
+    with contextlib.suppress(OSError, ClaimError):
+        loads(files.read_bytes(path), path.stem, driver=driver, node=None)
+        return True
+    return False
 
 
 class Directory:

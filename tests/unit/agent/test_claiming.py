@@ -110,6 +110,26 @@ async def test_what_an_earlier_agent_prepared_is_held_by_key_of_its_pool(
 
 
 @asynchronous
+async def test_claims_of_another_driver_are_told_of(
+    agent: Agent, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugins = tmp_path / "plugins"
+    prepare(tmp_path, ref(1), "eth1")
+    old = (plugins / DRIVER).rename(plugins / "old.example")
+    for path in (old / "claims").iterdir():
+        path.write_text(path.read_text().replace(DRIVER, "old.example"))
+    foreign = plugins / "gpu.example" / "claims"
+    foreign.mkdir(parents=True)
+    (foreign / "00000000-0000-0000-0000-000000000000.json").write_text("{}")
+    await agent.claiming.load()
+    assert agent.claiming.held == {}
+    (said,) = caplog.records
+    assert said.message == "Claims of another driver are left behind"
+    assert said.__dict__["driver"] == "old.example"
+    assert said.__dict__["remedy"] == "set prefix to old.example until their pods have ended"
+
+
+@asynchronous
 async def test_a_directory_that_cannot_be_used_is_told_once_and_ends_nothing(
     agent: Agent, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

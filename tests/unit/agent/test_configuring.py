@@ -181,3 +181,21 @@ def test_a_configmap_is_swapped_by_a_link(tmp_path: Path) -> None:
         assert await here.news.get() == ("two",)
 
     follow(Settings(config_file=tmp_path / "config.yaml"), play)
+
+
+def test_a_driver_cannot_be_renamed_while_it_runs(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pools = "pools:\n- name: {}\n  frontend: {}\n  selectors: [{{ifNames: [eth1]}}]\n"
+    replace(file, pools.format("one", "dra"))
+
+    async def play(here: Followed) -> None:
+        for prefix, frontend in (("a.example", "dra"), ("b.example", "device-plugin")):
+            replace(file, f"prefix: {prefix}\n" + pools.format("two", frontend))
+            await here.news.get()
+        replace(file, "prefix: c.example\n" + pools.format("three", "device-plugin"))
+        await here.news.get()
+
+    follow(Settings(config_file=file), play)
+    late = [one for one in caplog.records if one.message == "Takes effect at the next start only"]
+    assert [one.__dict__["keys"] for one in late] == ["prefix, where it is a driver's name"] * 2
