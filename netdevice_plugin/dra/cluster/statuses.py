@@ -112,6 +112,8 @@ class Statuses:
         except ClusterError as error:
             return self._failed(ref, devices, error)
         self._note(ref, devices)
+        if self._wanted.get(ref, ()) != devices:
+            self._due[ref] = None  # what was written is not wanted any more
         if self._told:
             _log.info("Status of claims can be written again")
         self._problem = self._told = ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import cast
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.fakes.apiserver import ApiServer, Fault, Manifest, User, release
 from tests.unit.dra.listed import DRIVER
 
 POOL = f"{NODE}/netdevice"
+REF = ClaimRef(namespace="default", name="claim", uid="u1")
 ONE = DeviceStatus(
     pool=POOL, device="eth1", interface="net1", addresses=("192.0.2.1/24",), mac="02:00:00:00:00:01"
 )
@@ -65,6 +67,36 @@ async def telling(
         statuses = Statuses(api, driver=DRIVER, node=NODE, observer=heard, timing=QUICK)
         async with running(statuses.run()):
             yield statuses, heard
+
+
+class _Slow:
+    """An API server that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.entries: list[Manifest] = []
+        self.stored = asyncio.Event()
+        self.answer = asyncio.Event()
+
+    async def update_claim_status(
+        self, _: ClaimRef, change: Callable[[Sequence[Manifest]], list[Manifest] | None]
+    ) -> bool:
+        self.entries = change(self.entries) or []
+        self.stored.set()
+        await self.answer.wait()
+        return True
+
+
+@asynchronous
+async def test_what_is_not_wanted_any_more_when_it_is_written_is_taken_back() -> None:
+    slow = _Slow()
+    statuses = Statuses(cast(Api, slow), driver=DRIVER, node=NODE, timing=QUICK)
+    async with running(statuses.run()):
+        statuses.follow({REF: (ONE,)})
+        await slow.stored.wait()
+        assert slow.entries
+        statuses.follow({REF: ()})
+        slow.answer.set()
+        await eventually(lambda: not slow.entries, "taken back")
 
 
 @asynchronous
