@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
+import pathlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from netdevice_plugin.dra.parameters import mover_options
-from tests.kernel.mover.dump import Dump, assert_same, difference, settled
-from tests.kernel.mover.harness import DEVICE, Containers, Result, identity
+from tests.kernel.mover.dump import Dump, assert_same, difference, glance, settled
+from tests.kernel.mover.harness import DEVICE, Containers, identity
 from tests.kernel.scratch import Netns, netns
 from tests.unit.dra.parameters import decoded
 from tests.vm.nics import HOST, dress
 from tests.vm.node import Node
 
-STRIDE = 9  # tests/kernel/mover/test_killed.py has each step; here a round takes a second
 VLAN = ("--as", "below", "--vlan", "5 name net1 protocol 802.1ad")
 VRF = ("--vrf", "blue table 10")
 ADDRESSES = ("--address", "10.7.0.5/24", "--address", "2001:db8:7::5/64")
@@ -26,17 +26,35 @@ ROUTES = (
     *("--route", "10.99.0.0/16 via 10.7.0.1 table 7", "--rule", "iif self table 7 priority 9"),
     *("--neighbour", "10.7.0.1 lladdr 02:00:00:00:00:99"),
 )
+Link = tuple[str, ...]
 ALL = (*VLAN, *VRF, *ADDRESSES, *ROUTES, "--mtu", "1300")
 
 
-@pytest.fixture
-def pod() -> Iterator[Netns]:
-    """A pod that had a VRF before, so that the kernel's rule for VRFs is there."""
-    with netns("pod") as space:
-        space.sysctl("ipv6/conf/default/accept_dad", "0")
-        space.batch(
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """One link and one pod for all tests: to make them, and to look at them, takes long here."""
+
+    pod: Netns
+    link: Link
+    glanced: tuple[Dump, Dump]  # links and addresses of the host and of the pod
+
+    def assert_unchanged(self) -> None:
+        """They are as they were."""
+        assert_same(HOST, self.glanced[0], glance)
+        assert_same(self.pod, self.glanced[1], glance)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    """What is left behind after a test stays, so that all of it is compared at the end."""
+    HOST.sysctl("ipv6/conf/default/accept_dad", "0")
+    HOST.batch([f"link add {DEVICE} type dummy"])
+    dress()
+    with netns("pod") as pod:
+        pod.sysctl("ipv6/conf/default/accept_dad", "0")
+        pod.batch(
             [
-                "link add red type vrf table 20",
+                "link add red type vrf table 20",  # so that the kernel's rule for VRFs is there
                 "link set red up",
                 "link add eth0 type dummy",
                 "link set eth0 up",
@@ -44,16 +62,30 @@ def pod() -> Iterator[Netns]:
                 "route add default via 10.244.0.1",
             ]
         )
-        yield space
+        before = settled(HOST), settled(pod)
+        yield Scene(pod, identity(HOST), (glance(HOST), glance(pod)))
+        assert_same(HOST, before[0])
+        assert_same(pod, before[1])
+    HOST.ip("link", "del", DEVICE)
+
+
+@pytest.fixture(autouse=True)
+def unchanged(scene: Scene) -> Iterator[None]:
+    """After each test, once links are gone that it made beside."""
+    yield
+    scene.assert_unchanged()
 
 
 @pytest.fixture
-def before(node: Node) -> Dump:
-    """The host, with a link that has a bit of everything; `node` takes it away."""
-    HOST.sysctl("ipv6/conf/default/accept_dad", "0")
-    HOST.batch([f"link add {DEVICE} type dummy"])
-    dress()
-    return settled(HOST)
+def pod(scene: Scene) -> Netns:
+    """A pod that had a VRF before."""
+    return scene.pod
+
+
+@pytest.fixture
+def link(scene: Scene) -> Link:
+    """What names the link to the mover."""
+    return scene.link
 
 
 def info(space: Netns, link: str) -> dict[str, Any]:
@@ -75,12 +107,11 @@ def routes(space: Netns, table: str, family: str = "-4") -> set[tuple[str, str]]
 
 
 def test_a_vlan_has_all_that_is_asked_for_and_the_link_nothing(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
     container = containers.of(pod)
     args = (*VLAN, *ADDRESSES, "--mtu", "1300", "--mac", "02:00:00:00:be:ef")
-    node.offer().attach(container, *args).ok()
+    node.mover.attach(container, *link, *args).ok()
     vlan, below = info(pod, "net1"), info(pod, "below")
     assert vlan["link"] == "below"
     assert vlan["linkinfo"]["info_kind"] == "vlan"
@@ -94,30 +125,22 @@ def test_a_vlan_has_all_that_is_asked_for_and_the_link_nothing(
     record = node.mover.record()
     assert (record.one("pod.name"), record.one("pod.vlan")) == ("below", "net1")
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
-    assert_same(pod, was)
 
 
 HOST_MTU = 1400  # as dress() has it
 
 
 def test_a_vlan_has_a_name_by_itself_and_inherits_what_the_host_had(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
     container = containers.of(pod)
-    node.offer().attach(container, "--vlan", "4094", "--mtu", "9000").ok()
+    node.mover.attach(container, *link, "--vlan", "4094", "--mtu", "9000").ok()
     assert "10.1.0.5" in addresses(pod, f"{DEVICE}.4094")
     assert info(pod, f"{DEVICE}.4094")["mtu"] == info(pod, DEVICE)["mtu"] == 9000
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
-    assert_same(pod, was)
 
 
-def test_a_claim_puts_a_vlan_into_a_vrf(
-    pod: Netns, before: Dump, node: Node, containers: Containers
-) -> None:
-    was = settled(pod)
+def test_a_claim_puts_a_vlan_into_a_vrf(pod: Netns, node: Node, containers: Containers) -> None:
     asked = decoded(
         interfaceName="net1",
         vlan={"id": 100},
@@ -133,16 +156,13 @@ def test_a_claim_puts_a_vlan_into_a_vrf(
     assert addresses(pod, "net1") == {"192.0.2.10"}
     assert routes(pod, "100") == {("default", "net1")}
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
-    assert_same(pod, was)
 
 
 def test_a_vrf_has_the_link_its_addresses_and_its_routes(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
     container = containers.of(pod)
-    node.offer().attach(container, "--as", "net1", *VRF, *ADDRESSES, *ROUTES).ok()
+    node.mover.attach(container, *link, "--as", "net1", *VRF, *ADDRESSES, *ROUTES).ok()
     vrf = info(pod, "blue")
     assert vrf["linkinfo"]["info_data"]["table"] == 10
     assert vrf["ifalias"] == "netdevice-plugin"
@@ -156,68 +176,61 @@ def test_a_vrf_has_the_link_its_addresses_and_its_routes(
     assert [route["dev"] for route in connected] == ["net1"]
     assert node.mover.record().one("pod.vrf") == "blue"
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
-    assert_same(pod, was)
 
 
 def test_inherited_routes_go_to_the_vrfs_table(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
     container = containers.of(pod)
-    node.offer().attach(container, *VRF).ok()
+    node.mover.attach(container, *link, *VRF).ok()
     found = {route["dst"] for route in pod.json("-4", "route", "show", "table", "10")}
     assert "10.9.0.0/16" in found
     assert not pod.json("-4", "route", "show", "table", "main", "dev", DEVICE)
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
 
 
 def test_a_vrf_of_two_devices_goes_with_the_last_of_them(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
     HOST.batch(["link add ndp1 type dummy"])
     container, second = containers.of(pod), containers.of(pod)
-    node.offer().attach(container, *VRF).ok()
-    node.offer("ndp1").attach(second, *VRF, "--vlan", "7").ok()
+    node.mover.attach(container, *link, *VRF).ok()
+    args = (*identity(HOST, "ndp1"), *VRF, "--vlan", "7")
+    node.mover.attach(second, *args, device="ndp1").ok()
     assert info(pod, DEVICE)["master"] == info(pod, "ndp1.7")["master"] == "blue"
     node.mover.detach(container).ok()
     assert info(pod, "ndp1.7")["master"] == "blue"
     node.mover.detach(second, device="ndp1").ok()
-    assert_same(pod, was)
 
 
 def test_a_vrf_that_the_pod_had_stays(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
     container = containers.of(pod)
-    node.offer().attach(container, "--vrf", "red table 20", *ADDRESSES, *ROUTES).ok()
+    node.mover.attach(container, *link, "--vrf", "red table 20", *ADDRESSES, *ROUTES).ok()
     assert info(pod, DEVICE)["master"] == "red"
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
-    assert_same(pod, was)
 
 
 def test_a_vrf_of_ours_with_a_port_of_the_pods_stays(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
     container = containers.of(pod)
-    node.offer().attach(container, *VRF).ok()
-    pod.ip("link", "set", "eth0", "master", "blue")
+    node.mover.attach(container, *link, *VRF).ok()
+    pod.batch(["link add theirs type dummy", "link set theirs master blue"])
     node.mover.detach(container).ok()
-    assert info(pod, "eth0")["master"] == "blue"
-    assert_same(HOST, before)
+    assert info(pod, "theirs")["master"] == "blue"
+    pod.batch(["link del theirs", "link del blue"])
 
 
 def test_the_first_vrf_of_a_pod_leaves_the_rule_of_the_kernels_alone(
-    before: Dump, node: Node, containers: Containers
+    link: Link, node: Node, containers: Containers
 ) -> None:
     with netns("pod") as bare:
         was = settled(bare)
         container = containers.of(bare)
         for _ in range(2):  # it is made once, and the second VRF needs it too
-            node.offer().attach(container, *ALL).ok()
+            node.mover.attach(container, *link, *ALL).ok()
             assert [rule["priority"] for rule in bare.json("rule", "show")][:3] == [0, 9, 1000]
             node.mover.detach(container).ok()
         after = settled(bare)
@@ -227,11 +240,10 @@ def test_the_first_vrf_of_a_pod_leaves_the_rule_of_the_kernels_alone(
 
 
 def test_a_vlan_that_the_pod_renamed_and_one_of_its_own_go_before_the_link(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
     container = containers.of(pod)
-    node.offer().attach(container, *ALL).ok()
+    node.mover.attach(container, *link, *ALL).ok()
     pod.batch(
         [
             "link set net1 down",
@@ -240,86 +252,79 @@ def test_a_vlan_that_the_pod_renamed_and_one_of_its_own_go_before_the_link(
         ]
     )
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
-    assert_same(pod, was)
 
 
 def test_a_second_container_of_the_pod_finds_all_of_it(
-    pod: Netns, before: Dump, node: Node, containers: Containers
+    pod: Netns, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
     first, second = containers.of(pod), containers.of(pod)
-    offer = node.offer()
-    offer.attach(first, *ALL).ok()
+    node.mover.attach(first, *link, *ALL).ok()
     seen = settled(pod)
-    offer.attach(second, *ALL).ok()
+    node.mover.attach(second, *link, *ALL).ok()
     node.mover.detach(first).ok()
     assert_same(pod, seen)
     node.mover.detach(second).ok()
-    assert_same(HOST, before)
-    assert_same(pod, was)
 
 
 def test_a_pod_that_is_gone_gives_the_link_back(
-    before: Dump, node: Node, containers: Containers
+    link: Link, node: Node, containers: Containers
 ) -> None:
     container = containers.alone()
-    node.offer().attach(container, *ALL).ok()
+    node.mover.attach(container, *link, *ALL).ok()
     container.end()
     node.mover.detach(container).ok()
-    assert_same(HOST, before)
     assert node.mover.leftovers() == []
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ("--route", "10.98.0.0/16 via 172.31.0.1"),
-        ("--neighbour", "10.7.0.2 lladdr 02:00"),
-        ("--vlan", "7 name red"),
-        ("--vlan", "7 name blue0", "--vrf", "eth0 table 10"),
-        ("--vlan", "7 name blue0", "--vrf", "red table 10"),
-    ],
-    ids=["route", "neighbour", "VLAN's name", "VRF's name", "VRF's table"],
+REFUSED = (
+    ("--route", "10.98.0.0/16 via 172.31.0.1"),
+    ("--neighbour", "10.7.0.2 lladdr 02:00"),
+    ("--vlan", "7 name red"),
+    ("--vlan", "7 name blue0", "--vrf", "eth0 table 10"),
+    ("--vlan", "7 name blue0", "--vrf", "red table 10"),
 )
+
+
 def test_a_step_that_fails_leaves_host_and_pod_as_they_were(
-    args: tuple[str, ...], pod: Netns, before: Dump, node: Node, containers: Containers
+    scene: Scene, link: Link, node: Node, containers: Containers
 ) -> None:
-    was = settled(pod)
-    base = (*ADDRESSES, *ROUTES, *(() if "--vlan" in args else (*VLAN, *VRF)))
-    result = node.offer().attach(containers.of(pod), *base, *args)
-    assert result.code == 1
-    assert result.reason == f"netdevice-mover: {DEVICE}: {node.mover.error()}"
-    assert_same(HOST, before)
-    assert_same(pod, was)
-    assert node.mover.leftovers() == [f"errors/{DEVICE}"]
+    container = containers.of(scene.pod)
+    for args in REFUSED:
+        base = (*ADDRESSES, *ROUTES, *(() if "--vlan" in args else (*VLAN, *VRF)))
+        result = node.mover.attach(container, *link, *base, *args)
+        assert result.code == 1, args
+        assert result.reason == f"netdevice-mover: {DEVICE}: {node.mover.error()}"
+        assert node.mover.leftovers() == [f"errors/{DEVICE}"]
+        scene.assert_unchanged()
 
 
-def each_step(run: Callable[[dict[str, str]], Result]) -> int:
-    """Run with a kill at the first step, a later one, ..., until a run gets to its end."""
-    for step in itertools.count(1, STRIDE):
-        if run({"NDM_STEP_KILL": str(step)}).code != -signal.SIGKILL:
-            return step
-    raise AssertionError("unreachable")
+def requests(log: pathlib.Path) -> list[int]:
+    """The steps at which the kernel is asked for something, once the pod has its pin."""
+    steps = [line.partition(" ")[::2] for line in log.read_text().splitlines()]
+    names = [name for _, name in steps]
+    start = names.index("pin mounted") if "pin mounted" in names else 0
+    return [int(number) for number, name in steps[start:] if name == "netlink request"]
 
 
 @pytest.mark.parametrize("killed", ["attach", "detach"])
-def test_a_kill_at_any_step_leaves_nothing_behind(
-    killed: str, pod: Netns, before: Dump, node: Node, containers: Containers
+def test_a_kill_leaves_nothing_behind(
+    killed: str, scene: Scene, node: Node, containers: Containers, tmp_path: pathlib.Path
 ) -> None:
-    was = settled(pod)
-    container = containers.of(pod)
-    args = identity(HOST)
+    """Before each request about VLAN and VRF; test_killed_in_pod.py has each step of the rest."""
+    container = containers.of(scene.pod)
+    mover, log = node.stepped, tmp_path / "steps"
 
-    def run(env: dict[str, str]) -> Result:
-        mover = node.stepped
-        result = mover.attach(container, *args, *ALL, env=env if killed == "attach" else None)
+    def run(env: dict[str, str]) -> int:
+        args = (*scene.link, *ALL)
+        result = mover.attach(container, *args, env=env if killed == "attach" else None)
         if killed == "detach":
             result = mover.detach(container, env=env)
         mover.reclaim("--force").ok()
-        assert_same(HOST, before)
-        assert_same(pod, was)
-        return result
+        assert_same(scene.pod, scene.glanced[1], glance)
+        return result.code
 
-    assert each_step(run) > 20
+    assert run({"NDM_STEP_LOG": str(log)}) == 0
+    steps = requests(log)
+    for step in (*steps[:8], steps[12]):
+        assert run({"NDM_STEP_KILL": str(step)}) == -signal.SIGKILL
     assert node.mover.leftovers() == []
