@@ -276,6 +276,17 @@ def test_a_pod_that_is_gone_gives_the_link_back(
     assert node.mover.leftovers() == []
 
 
+def test_a_vrf_that_a_killed_mover_left_half_made_is_set_up(
+    pod: Netns, link: Link, node: Node, containers: Containers
+) -> None:
+    pod.ip("link", "add", "blue", "group", str(0x6E647076), "type", "vrf", "table", "10")
+    container = containers.of(pod)
+    node.mover.attach(container, *link, *VRF).ok()
+    assert "UP" in info(pod, "blue")["flags"]
+    assert info(pod, "blue")["ifalias"] == "netdevice-plugin"
+    node.mover.detach(container).ok()
+
+
 REFUSED = (
     ("--route", "10.98.0.0/16 via 172.31.0.1"),
     ("--neighbour", "10.7.0.2 lladdr 02:00"),

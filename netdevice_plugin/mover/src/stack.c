@@ -70,6 +70,22 @@ static int fail_vrf(struct mover *mover, int rc, const char *why)
     return fail(mover, rc, "look for the VRF in the pod", reason);
 }
 
+/* -ENODEV: there is none of that name; any other failure is noted. */
+static int find_vrf(struct mover *mover, struct pod *pod, struct link *out)
+{
+    const struct vrf_arg *wanted = &mover->options->vrf;
+    int rc = link_get(&pod->nl, 0, wanted->name, out);
+
+    if (rc < 0)
+        return rc == -ENODEV ? rc
+                             : fail_netlink(mover, rc, "look for the VRF in the pod", &pod->nl);
+    if (strcmp(out->kind, "vrf") != 0)
+        return fail_vrf(mover, -EEXIST, " already, which is no VRF; choose another name");
+    if (out->vrf_table != wanted->table)
+        return fail_vrf(mover, -EEXIST, " already, a VRF of another table; choose another name");
+    return 0;
+}
+
 int vrf_prepare(struct mover *mover, struct pod *pod)
 {
     static struct link vrf;
@@ -78,19 +94,11 @@ int vrf_prepare(struct mover *mover, struct pod *pod)
     if (wanted->table == 0)
         return 0;
     memcpy(mover->record.pod_vrf, wanted->name, sizeof wanted->name);
-    int rc = link_get(&pod->nl, 0, wanted->name, &vrf);
-    if (rc == -ENODEV)
-        return 0;
-    if (rc < 0)
-        return fail_netlink(mover, rc, "look for the VRF in the pod", &pod->nl);
-    if (strcmp(vrf.kind, "vrf") != 0)
-        return fail_vrf(mover, -EEXIST, " already, which is no VRF; choose another name");
-    if (vrf.vrf_table != wanted->table)
-        return fail_vrf(mover, -EEXIST, " already, a VRF of another table; choose another name");
-    return 0;
+    int rc = find_vrf(mover, pod, &vrf);
+    return rc == -ENODEV ? 0 : rc;
 }
 
-static int make_vrf(struct nl *pod, const struct vrf_arg *wanted, struct link *out)
+static int make_vrf(struct nl *pod, const struct vrf_arg *wanted)
 {
     static struct request request;
 
@@ -103,13 +111,18 @@ static int make_vrf(struct nl *pod, const struct vrf_arg *wanted, struct link *o
     nl_end_nest(&request, data);
     nl_end_nest(&request, info);
     int rc = nl_call(pod, &request);
-    if (rc < 0 && rc != -EEXIST) /* another device's mover was quicker */
-        return rc;
-    rc = link_get(pod, 0, wanted->name, out);
-    if (rc < 0)
-        return rc;
+    return rc == -EEXIST ? 0 : rc; /* another device's mover was quicker */
+}
+
+/* Whoever made it, and was killed just then. */
+static int set_up_vrf(struct nl *pod, const struct link *vrf)
+{
+    static struct request request;
     const struct ifinfomsg up = {
-        .ifi_index = out->ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+        .ifi_index = vrf->ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+
+    if (vrf->group != OUR_GROUP || vrf->flags & IFF_UP)
+        return 0;
     nl_start(&request, RTM_SETLINK, 0, &up, sizeof up);
     nl_put(&request, IFLA_IFALIAS, OUR_ALIAS, sizeof OUR_ALIAS - 1);
     return nl_call(pod, &request);
@@ -122,9 +135,13 @@ int vrf_join(struct mover *mover, struct pod *pod, int ifindex)
     static struct request request;
     const struct ifinfomsg port = {.ifi_index = ifindex};
 
-    int rc = link_get(&pod->nl, 0, mover->options->vrf.name, &vrf);
+    int rc = find_vrf(mover, pod, &vrf);
     if (rc == -ENODEV)
-        rc = make_vrf(&pod->nl, &mover->options->vrf, &vrf);
+        rc = make_vrf(&pod->nl, &mover->options->vrf);
+    if (rc == 0)
+        rc = find_vrf(mover, pod, &vrf);
+    if (rc == 0)
+        rc = set_up_vrf(&pod->nl, &vrf);
     if (rc < 0)
         return fail_netlink(mover, rc, "create the VRF in the pod", &pod->nl);
     nl_start(&request, RTM_SETLINK, 0, &port, sizeof port);
