@@ -85,7 +85,7 @@ class Claiming:
         self._standing: Standing | None = None
         self._api: Api | None = None
         self._keeping: Keeping | None = None
-        self._contents: tuple[object, ...] = ()  # what claims' files are made of
+        self._contents: Mapping[tuple[str, str], object] = {}  # what claims' files are made of
         self._published = asyncio.Event()  # something is to be offered, or withdrawn
         self._said: tuple[object, ...] = ()  # listings and devices that were told last
         self._stir: asyncio.TimerHandle | None = None
@@ -170,17 +170,14 @@ class Claiming:
         )
 
     def _keep_files(self) -> None:
-        """Have the claims' files made anew if what is in them may be another."""
-        given = self._claims.allocations if self._claims else ()
-        devices = (
-            self._shelf.find(it.pool.partition("/")[2], it.device)
-            for one in given
-            for it in one.results
+        """Have the claims' files made anew if what is in them is another now."""
+        before, self._contents = (
+            self._contents,
+            self._shelf.contents(self._claims.allocations if self._claims else ()),
         )
-        contents = self._config, *devices
-        if self._keeping and contents != self._contents:
+        stale = any(before[key] != made for key, made in self._contents.items() if key in before)
+        if self._keeping and stale:
             self._keeping.stir()
-        self._contents = contents
 
     async def _serve(self, claims: Claims) -> None:
         from netdevice_plugin.dra.server import DraServer  # noqa: PLC0415 - only if it is wanted

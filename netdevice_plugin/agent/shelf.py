@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from netdevice_plugin.cdifiles import Delivery
+from netdevice_plugin.cdifiles import Delivery, told
 from netdevice_plugin.config import Config
 from netdevice_plugin.model import VIA_DRA, Listed
 from netdevice_plugin.offering import Listing, retired_pool
+
+if TYPE_CHECKING:
+    from netdevice_plugin.dra.claim import Allocation
 
 
 class Shelf:
@@ -36,6 +40,19 @@ class Shelf:
             return f"no pool {pool} is offered through DRA on this node"
         listed = self._offered[pool].get(device)
         return listed or f"the pool {pool} does not have it, or not any more"
+
+    def contents(self, allocations: Iterable[Allocation]) -> dict[tuple[str, str], object]:
+        """Say what is in claims' files of each device, by pool and name.
+
+        Where it is equal, so are the files: links come and go all the time.
+        """
+        found: dict[tuple[str, str], object] = {}
+        for result in (one for each in allocations for one in each.results):
+            pool = result.pool.partition("/")[2]
+            listed = self.find(pool, result.device)
+            link = listed if isinstance(listed, str) else told(listed.device.interface)
+            found[pool, result.device] = (self.delivery(pool), link)
+        return found
 
     def delivery(self, pool: str) -> Delivery:
         """Say how a pool's devices get into containers; one that is gone is as any other."""

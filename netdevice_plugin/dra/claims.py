@@ -177,9 +177,15 @@ class Claims:
         return Prepared(result=result, cdi_device=name)
 
     async def _suspects(self, *, thoroughly: bool) -> list[Allocation]:
-        """List whose CDI files may not be as they should be."""
-        intact = frozenset() if thoroughly else await self._thread(self._files.intact)
-        return [one for one in self.allocations if one.claim.uid not in intact]
+        """List whose CDI files may not be as they should be; who works on one sees to it."""
+        if thoroughly:
+            return list(self.allocations)
+        intact = await self._thread(self._files.intact)
+        return [
+            one
+            for one in self.allocations
+            if one.claim.uid not in intact and not self._locks.busy(_lock(one.claim))
+        ]
 
     async def _restore(self, ref: ClaimRef) -> bool:
         async with self._locks.holding([_lock(ref)]):

@@ -36,6 +36,10 @@ class Locks:
                 await stack.enter_async_context(self._one(name))
             yield
 
+    def busy(self, name: str) -> bool:
+        """Whether anybody has it, or wants it."""
+        return name in self._wanted
+
     @contextlib.asynccontextmanager
     async def _one(self, name: str) -> AsyncIterator[None]:
         lock = self._locks.setdefault(name, asyncio.Lock())

@@ -163,6 +163,25 @@ def test_what_is_listed_is_found_and_what_is_not_has_a_reason() -> None:
     assert shelf.find(POOL, "eth1") == f"no pool {POOL} is offered through DRA on this node"
 
 
+def test_only_what_is_in_files_makes_them_stale() -> None:
+    one = given(1, result("eth1"), result("eth9", adminAccess=True))
+    shelf = Shelf(DRIVER, Config(pools=(FAST,)))
+    shelf.put(listing("eth1", "eth2"), Config(pools=(FAST,)))
+    first = shelf.contents([one])
+    assert first.keys() == {(POOL, "eth1"), (POOL, "eth9")}
+    ((kind, all_),) = listing("eth1").items()
+    (eth1,) = all_.devices
+    lent = dataclasses.replace(eth1.device.interface, flags=1, mtu=9000, lent=True)
+    away = dataclasses.replace(eth1, device=dataclasses.replace(eth1.device, interface=lent))
+    shelf.put({kind: dataclasses.replace(all_, devices=(away,))}, Config(pools=(FAST,)))
+    assert shelf.contents([one]) == first
+    shelf.put(listing("eth1", "eth9"), Config(pools=(FAST,)))
+    assert shelf.contents([one])[POOL, "eth9"] != first[POOL, "eth9"]
+    assert shelf.contents([one])[POOL, "eth1"] == first[POOL, "eth1"]
+    shelf.put(listing("eth1"), Config(pools=(FAST,), hook_timeout=77))
+    assert shelf.contents([one])[POOL, "eth1"] != first[POOL, "eth1"]
+
+
 def test_a_pool_of_the_same_name_under_another_prefix_is_not_found() -> None:
     shelf = Shelf(DRIVER, Config())
     shelf.put(listing("eth1", pool=dataclasses.replace(FAST, prefix="example.com")), Config())

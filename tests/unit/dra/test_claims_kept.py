@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,6 +69,26 @@ async def test_only_files_that_were_touched_are_looked_into(node: Node) -> None:
     assert steps == ["checkpoint", "CDI file", "prepared"]
     await watched.restore(thoroughly=False)
     assert len(steps) == 3
+
+
+@asynchronous
+async def test_what_is_being_prepared_is_left_to_who_prepares_it(node: Node) -> None:
+    steps: list[str] = []
+    restored: list[tuple[str, ...]] = []
+    claims = node.instance()
+    loop = asyncio.get_running_loop()
+
+    def look(step: str) -> None:
+        steps.append(step)
+        if step == "CDI file":
+            work = asyncio.run_coroutine_threadsafe(claims.restore(thoroughly=False), loop)
+            restored.append(work.result(10))
+
+    node.step = look
+    claims = node.instance()
+    await claims.prepare(node.give(1, "eth1"))
+    assert restored == [()]
+    assert steps == ["checkpoint", "CDI file", "prepared"]
 
 
 @asynchronous
