@@ -65,7 +65,8 @@ class Offers:
             try:
                 await self._claiming.load()
             except NetdevError as error:
-                _log.warning("Earlier claims cannot be read", extra={"reason": str(error)})
+                why = {"reason": str(error), "remedy": error.hint}
+                _log.warning("Earlier claims cannot be read", extra=why)
         if self._asking:
             await self._asking.ask(self.kinds())
 

@@ -3,7 +3,8 @@
 Such a claim would keep its devices from other pools for ever. It is let go when the
 kubelet lists no pod with it, its links are not in a container, and the API server says
 that it is gone, or not allocated here any more. The API server is asked last, and only
-about claims that no pod has: of all that is in order, never.
+about claims that no pod has: of all that is in order, never. A CDI file of a claim that
+no checkpoint tells of, because somebody removed it, goes when no pod has its devices.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
-from netdevice_plugin.errors import ClusterError, KubeletError, NetdevError
+from netdevice_plugin.errors import ClusterError, NetdevError
 from netdevice_plugin.look import View
 from netdevice_plugin.model import device_name
 from netdevice_plugin.usage.usage import Answer
@@ -50,6 +51,7 @@ class Sweeping:
         self._view = view
         self._hooked = hooked
         self._chance = chance
+        self._orphans: frozenset[str] = frozenset()  # files that were nobody's the last time
 
     async def run(self, first: float = FIRST, every: float = EVERY) -> None:
         """Sweep now and then, for ever."""
@@ -60,15 +62,28 @@ class Sweeping:
 
     async def sweep(self) -> None:
         """Look at all claims once; what cannot be found out now is for the next time."""
-        if not (suspects := [one for one in self._claims.allocations if self._unused(one)]):
-            return
         try:
-            had = (await self._ask()).claims
+            orphans = await self._claims.orphans()
+            suspects = [one for one in self._claims.allocations if self._unused(one)]
+            if not (orphans or suspects):
+                return
+            had = await self._ask()
             for one in suspects:
-                if (one.claim.namespace, one.claim.name) not in had:
+                if (one.claim.namespace, one.claim.name) not in had.claims:
                     await self._settle(one)
-        except (KubeletError, ClusterError) as error:
+            await self._clear(orphans, had.claimed)
+        except NetdevError as error:
             _log.debug("Claims that are over are looked for later", extra={"reason": str(error)})
+
+    async def _clear(self, orphans: frozenset[str], names: Collection[str]) -> None:
+        """Remove files of what was never prepared, as far as anybody knows; not at first sight.
+
+        A kubelet that has just started lists no pod yet.
+        """
+        unused = frozenset(uid for uid in orphans if not any(f"={uid}-" in name for name in names))
+        for uid in sorted(unused & self._orphans):
+            await self._claims.remove_orphan(uid)
+        self._orphans = unused
 
     async def _settle(self, one: Allocation) -> None:
         try:

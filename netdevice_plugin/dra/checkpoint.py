@@ -118,6 +118,10 @@ class Directory:
         found = self._read(uid)
         return found if isinstance(found, Allocation) else None
 
+    def has(self, uid: str) -> bool:
+        """Whether there is a file, of whatever content."""
+        return os.path.lexists(self._file(uid))
+
     def write(self, uid: str, data: bytes) -> None:
         """Put a claim's file there, whole and to last, if it is another. Raises ClaimError."""
         try:

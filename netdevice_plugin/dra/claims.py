@@ -118,18 +118,13 @@ class Claims:
         it is done `thoroughly`, only files are looked into that are not as they were left:
         else the mover, or what is known of a link, may be another by now.
         """
-        problems = []
         try:
             await self.load()
-            for one in await self._suspects(thoroughly=thoroughly):
-                try:
-                    if await self._finish(self._restore(one.claim)) and not thoroughly:
-                        _log.warning("CDI file of a claim is written again", extra=_about(one))
-                except NetdevError as error:
-                    problems.append(f"the CDI file of {one.claim} may be out of date: {error}")
+            suspects = await self._suspects(thoroughly=thoroughly)
+            found = [await self._put_right(one, thoroughly=thoroughly) for one in suspects]
         except ClaimError as error:
-            problems.append(_with_hint(error))
-        return tuple(problems)
+            found = [_with_hint(error)]
+        return tuple(problem for problem in found if problem)
 
     async def let_go(self, one: Allocation, unused: Callable[[], bool]) -> bool:
         """Take from a claim what it has, if it is over and nobody told; returns whether it was.
@@ -138,6 +133,14 @@ class Claims:
         API server cannot be asked, and ClaimError.
         """
         return await self._finish(self._let_go(one, unused))
+
+    async def orphans(self) -> frozenset[str]:
+        """Name the uids that have a CDI file and no checkpoint. Raises ClaimError."""
+        return await self._finish(self._orphans())
+
+    async def remove_orphan(self, uid: str) -> bool:
+        """Remove a CDI file that is still nobody's; whether it was. Raises ClaimError."""
+        return await self._finish(self._remove_orphan(uid))
 
     async def close(self) -> None:
         """Finish what is being written, and give up what waits for others; for good."""
@@ -187,6 +190,16 @@ class Claims:
             if one.claim.uid not in intact and not self._locks.busy(_lock(one.claim))
         ]
 
+    async def _put_right(self, one: Allocation, *, thoroughly: bool) -> str:
+        """Do it for one claim, and say what is in the way."""
+        try:
+            changed = await self._finish(self._restore(one.claim))
+        except NetdevError as error:
+            return f"the CDI file of {one.claim} may be out of date: {_with_hint(error)}"
+        if changed and not thoroughly:
+            _log.warning("CDI file of a claim is written again", extra=_about(one))
+        return ""
+
     async def _restore(self, ref: ClaimRef) -> bool:
         async with self._locks.holding([_lock(ref)]):
             known = self._known.get(ref.uid)
@@ -208,6 +221,18 @@ class Claims:
                     return False
                 await self._remove(one.claim.uid)
         _log.warning("Claim let go, which is over", extra={**_about(one), "reason": reason})
+        return True
+
+    async def _orphans(self) -> frozenset[str]:
+        async with self._turn:
+            return await self._thread(self._files.orphans)
+
+    async def _remove_orphan(self, uid: str) -> bool:
+        async with self._locks.holding([_lock_of(uid)]), self._turn:
+            if uid not in await self._thread(self._files.orphans):
+                return False
+            await self._remove(uid)
+        _log.warning("CDI file of a claim that is not prepared removed", extra={"uid": uid})
         return True
 
     async def _unprepare(self, ref: ClaimRef) -> None:
@@ -338,8 +363,12 @@ class Claims:
 
 
 def _lock(ref: ClaimRef) -> str:
+    return _lock_of(ref.uid)
+
+
+def _lock_of(uid: str) -> str:
     """Name a claim's lock: no device's name has a slash."""
-    return f"claim/{ref.uid}"
+    return f"claim/{uid}"
 
 
 def _about(one: Allocation) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cdi
 from cdi import files
 from netdevice_plugin.dra import checkpoint, claimfiles
+from netdevice_plugin.dra.allocation import is_uid
 from netdevice_plugin.dra.claim import Allocation
 from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.dra.giving import Place
@@ -62,6 +63,15 @@ class Files:
         self._marks[uid] = _mark(path)
         self._place.step("prepared")
         return changed
+
+    def orphans(self) -> frozenset[str]:
+        """Name the claims that have a CDI file and no checkpoint, not even one that is broken."""
+        found = set()
+        for path in self._path("*").parent.glob(self._path("*").name):
+            uid = path.stem.rpartition("_")[2]
+            if is_uid(uid) and path == self._path(uid) and not self._checkpoints.has(uid):
+                found.add(uid)
+        return frozenset(found)
 
     def remove(self, uid: str) -> None:
         """Take both files away, if they are there."""

@@ -53,14 +53,21 @@ async def ask(kubelet_dir: Path, deadline: float = DEADLINE) -> Answer:
         what = "the answer is not a ListPodResourcesResponse"
         raise KubeletError(f"{path}: {what}", hint=_HINT) from None
     pods = response.pod_resources
+    claims = [
+        claim
+        for pod in pods
+        for container in pod.containers
+        for claim in container.dynamic_resources
+    ]
     return Answer(
         active=frozenset((pod.namespace, pod.name) for pod in pods),
         grants=tuple(grant for pod in pods for grant in _grants(pod)),
-        claims=frozenset(
-            (claim.claim_namespace, claim.claim_name)
-            for pod in pods
-            for container in pod.containers
-            for claim in container.dynamic_resources
+        claims=frozenset((claim.claim_namespace, claim.claim_name) for claim in claims),
+        claimed=frozenset(
+            device.name
+            for claim in claims
+            for given in claim.claim_resources
+            for device in given.cdi_devices
         ),
     )
 

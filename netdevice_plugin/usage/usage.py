@@ -50,6 +50,7 @@ class Answer:
     active: frozenset[tuple[str, str]] = frozenset()
     grants: tuple[Grant, ...] = ()
     claims: frozenset[tuple[str, str]] = frozenset()  # that a container of theirs has, likewise
+    claimed: frozenset[str] = frozenset()  # what CDI calls the devices of these claims
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

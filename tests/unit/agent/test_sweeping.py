@@ -39,6 +39,12 @@ class Scene:
         self.asked = 0
         self.hooked = True
         self.view: View | None = View(snapshot=Snapshot(interfaces=LINKS))
+        self.sweeping = Sweeping(
+            self.claims,
+            ask=self._ask,
+            view=lambda: self.view,
+            hooked=lambda _: self.hooked,
+        )
 
     async def prepare(self, *numbers: int) -> None:
         """A claim of each number has the link of that number; the API server was asked."""
@@ -47,13 +53,7 @@ class Scene:
         self.node.reads.clear()
 
     async def sweep(self) -> None:
-        sweeping = Sweeping(
-            self.claims,
-            ask=self._ask,
-            view=lambda: self.view,
-            hooked=lambda _: self.hooked,
-        )
-        await sweeping.sweep()
+        await self.sweeping.sweep()
 
     async def _ask(self) -> Answer:
         self.asked += 1
@@ -165,3 +165,35 @@ async def test_a_claim_to_look_is_let_go_as_well(scene: Scene) -> None:
     scene.view = View(snapshot=Snapshot(interfaces=LINKS), attachments=(lent("eth1"),))
     await scene.sweep()
     assert scene.claims.allocations == ()
+
+
+@asynchronous
+async def test_a_file_that_is_nobodys_goes_when_no_pod_has_had_it_twice(scene: Scene) -> None:
+    await scene.prepare(1, 2, 3)
+    for number in (1, 2):
+        (scene.node.data_dir / "claims" / f"{ref(number).uid}.json").unlink()
+    (scene.node.data_dir / "claims" / f"{ref(3).uid}.json").write_text("{")  # it is somebody's
+    scene.answer = Answer(claimed=frozenset({f"networking.k8s.io/claim={ref(2).uid}-eth2"}))
+    await scene.sweep()
+    assert len(scene.node.specs()) == 3
+    await scene.sweep()
+    assert scene.node.specs().keys() == {ref(2).uid, ref(3).uid}
+
+
+@asynchronous
+async def test_a_file_of_a_claim_that_is_prepared_meanwhile_stays(scene: Scene) -> None:
+    await scene.prepare(1)
+    (scene.node.data_dir / "claims" / f"{ref(1).uid}.json").unlink()
+    (orphan,) = await scene.claims.orphans()
+    await scene.prepare(1)
+    assert not await scene.claims.remove_orphan(orphan)
+    assert scene.node.specs().keys() == {ref(1).uid}
+
+
+@asynchronous
+async def test_what_is_not_ours_in_the_directory_is_passed_over(scene: Scene) -> None:
+    await scene.prepare(1)
+    (scene.node.cdi_dir / "networking.k8s.io-claim_not a uid.json").write_text("{}")
+    (scene.node.cdi_dir / "other.io-claim_00000000-0000-0000-0000-000000000009.json").write_text("")
+    (scene.node.cdi_dir / "networking.k8s.io-claims.json").write_text("{}")
+    assert await scene.claims.orphans() == frozenset()
