@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,16 @@ async def test_what_is_not_ours_in_the_directory_is_passed_over(scene: Scene) ->
     (scene.node.cdi_dir / "other.io-claim_00000000-0000-0000-0000-000000000009.json").write_text("")
     (scene.node.cdi_dir / "networking.k8s.io-claims.json").write_text("{}")
     assert await scene.claims.orphans() == frozenset()
+
+
+@asynchronous
+async def test_it_is_done_again_and_again(scene: Scene) -> None:
+    await scene.prepare(1, 2)
+    sweeping = asyncio.create_task(scene.sweeping.run(first=0, every=0.001))
+    for number in (1, 2):
+        scene.node.forget(ref(number))
+        async with asyncio.timeout(5):
+            while f"eth{number}" in scene.claims.held:
+                await asyncio.sleep(0)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
