@@ -86,6 +86,23 @@ def test_the_role_is_given_to_the_agents_account_alone() -> None:
     assert f"system:serviceaccount:{subject['namespace']}:{subject['name']}" == AGENT
 
 
+def about(resource: str) -> tuple[Object, Object]:
+    """The policy for writes of a resource, and what binds it."""
+    (policy,) = (
+        one
+        for one in objects()
+        if one["kind"] == "ValidatingAdmissionPolicy"
+        and one["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == [resource]
+    )
+    (binding,) = (
+        one
+        for one in objects()
+        if one["kind"] == "ValidatingAdmissionPolicyBinding"
+        and one["spec"]["policyName"] == policy["metadata"]["name"]
+    )
+    return policy, binding
+
+
 def slice_of(node: str | None) -> Object:
     """A slice of a node, or of all."""
     return {"spec": {"driver": DRIVER, **({"nodeName": node} if node else {"allNodes": True})}}
@@ -94,13 +111,14 @@ def slice_of(node: str | None) -> Object:
 def admit(
     operation: str = "CREATE",
     *,
+    resource: str = "resourceslices",
     new: Object | None = None,
     old: Object | None = None,
     node: str | None = "worker-1",
     user: str = AGENT,
 ) -> str:
     """What the policy has against a request; empty is nothing."""
-    spec = only(objects(), "ValidatingAdmissionPolicy")["spec"]
+    spec = about(resource)[0]["spec"]
     info: Object = {"username": user, **({"extra": {NODE: [node]}} if node else {})}
     given: Object = {
         "request": {"operation": operation, "userInfo": info},
@@ -135,23 +153,99 @@ def test_a_token_without_a_node_writes_nothing() -> None:
     told = "the token does not say on which node its pod is"
     assert admit(new=MINE, node=None) == told
     assert admit(new=ALL, node=None) == told
+    assert report([], [entry()], node=None) == told
 
 
 def test_the_policy_is_about_nobody_else() -> None:
-    assert admit(new=FOREIGN, node=None, user="system:serviceaccount:other:driver") == ""
+    other = "system:serviceaccount:other:driver"
+    assert admit(new=FOREIGN, node=None, user=other) == ""
+    assert report([], [entry(driver="gpu.example.com")], node=None, user=other) == ""
 
 
-def test_the_policy_is_about_every_write_of_slices_and_denies() -> None:
-    policy = only(objects(), "ValidatingAdmissionPolicy")
+ELSE = "a node's agent may write the status of its own driver's devices of its own node only"
+
+
+def entry(driver: str = DRIVER, node: str = "worker-1", **more: Any) -> Object:
+    """What a claim's status says of one device."""
+    return {"driver": driver, "pool": f"{node}/netdevice", "device": "eth1", **more}
+
+
+def report(before: list[Object], after: list[Object], **options: Any) -> str:
+    """What the policy has against a change of what a claim's status says of its devices."""
+    allocation = {"devices": {"results": [{"request": "nic", "device": "eth1"}]}}
+    shared = {"allocation": allocation, "reservedFor": [{"resource": "pods", "uid": "1"}]}
+    return admit(
+        "UPDATE",
+        resource="resourceclaims/status",
+        old={"status": {**shared, **({"devices": before} if before else {})}},
+        new={"status": {**shared, **({"devices": after} if after else {})}},
+        **options,
+    )
+
+
+READY: Object = {"conditions": [{"type": "Ready", "status": "True"}]}
+GPU, FAR = entry("gpu.example.com"), entry(node="worker-10")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        pytest.param([], [entry(**READY)], "", id="own"),
+        pytest.param([entry(**READY)], [], "", id="own, gone"),
+        pytest.param([GPU, entry()], [GPU, FAR, entry(**READY)], ELSE, id="another node's, new"),
+        pytest.param([GPU, FAR], [GPU, FAR, entry(**READY)], "", id="own beside others'"),
+        pytest.param([FAR], [{**FAR, **READY}], ELSE, id="another node's"),
+        pytest.param([GPU], [{**GPU, **READY}], ELSE, id="another driver's"),
+        pytest.param([GPU, entry()], [entry()], ELSE, id="another driver's, gone"),
+    ],
+)
+def test_a_node_writes_the_status_of_its_own_devices_only(
+    before: list[Object], after: list[Object], why: str
+) -> None:
+    assert report(before, after) == why
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ({"allocation": {"a": 1}}, {"allocation": {"a": 2}}, "what a claim is given"),
+        ({"allocation": {"a": 1}}, {}, "what a claim is given"),
+        ({}, {"allocation": {"a": 1}}, "what a claim is given"),
+        (None, {"allocation": {"a": 1}}, "what a claim is given"),
+        ({"reservedFor": [1]}, {"reservedFor": [2]}, "for whom a claim is reserved"),
+        ({"reservedFor": [1]}, {}, "for whom a claim is reserved"),
+        ({}, {"reservedFor": [1]}, "for whom a claim is reserved"),
+        ({"reservedFor": [1]}, None, "for whom a claim is reserved"),
+        ({"allocation": {"a": 1}}, {"allocation": {"a": 1}}, ""),
+        (None, None, ""),
+    ],
+)
+def test_the_agent_writes_nothing_else_of_a_claims_status(
+    old: Object | None, new: Object | None, why: str
+) -> None:
+    said = admit(
+        "UPDATE",
+        resource="resourceclaims/status",
+        old={} if old is None else {"status": old},
+        new={} if new is None else {"status": new},
+    )
+    assert said == (f"the agent may not change {why}" if why else "")
+
+
+@pytest.mark.parametrize(
+    ("resource", "operations"),
+    [("resourceslices", ["CREATE", "UPDATE", "DELETE"]), ("resourceclaims/status", ["UPDATE"])],
+)
+def test_the_policies_are_about_every_write_and_deny(resource: str, operations: list[str]) -> None:
+    policy, binding = about(resource)
     assert policy["spec"]["failurePolicy"] == "Fail"
     (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
     assert rule == {
         "apiGroups": ["resource.k8s.io"],
         "apiVersions": ["*"],
-        "operations": ["CREATE", "UPDATE", "DELETE"],
-        "resources": ["resourceslices"],
+        "operations": operations,
+        "resources": [resource],
     }
-    binding = only(objects(), "ValidatingAdmissionPolicyBinding")
     assert binding["spec"] == {
         "policyName": policy["metadata"]["name"],
         "validationActions": ["Deny"],

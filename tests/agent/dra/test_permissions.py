@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import pathlib
 
 import pytest
@@ -12,7 +15,7 @@ from tests.agent.dra.conftest import NODE
 from tests.agent.dra.scene import QUICK, Hearing, access, publishing, running, shows
 from tests.agent.dra.test_statuses import ONE, allocated, told
 from tests.agent.scripted import asynchronous, eventually
-from tests.fakes.apiserver import ApiServer, Fault, service_account
+from tests.fakes.apiserver import ApiServer, Fault, release, service_account
 from tests.unit.dra.listed import DRIVER, listed, listing
 
 DEPLOY = pathlib.Path(__file__).parents[3] / "deploy/components/dra"
@@ -66,3 +69,37 @@ async def test_slices_of_another_node_are_refused(guarded: ApiServer) -> None:
         publisher.publish([listing(listed("eth1"))])
         await eventually(lambda: "own node only" in publisher.problem, publisher.problem)
     assert guarded.cluster.slices() == []
+
+
+def put(server: ApiServer, path: str, body: object) -> tuple[int, str]:
+    """Write as the agent may."""
+    headers = {
+        "Authorization": f"Bearer {server.token(USER)}",
+        "Content-Type": "application/json",
+    }
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
+        connection.request("PUT", path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read()).get("message", "")
+
+
+def test_what_a_claim_is_given_is_nothing_that_the_agent_may_write(guarded: ApiServer) -> None:
+    guarded.reconfigure(release(35))  # which does not look by itself whose device it is
+    ref = allocated(guarded)
+    claim = guarded.cluster.get("resourceclaims", ref.name, ref.namespace)
+    path = f"/apis/resource.k8s.io/v1/namespaces/{ref.namespace}/resourceclaims/{ref.name}/status"
+
+    def change(**changes: object) -> tuple[int, str]:
+        return put(guarded, path, {**claim, "status": {**claim["status"], **changes}})
+
+    gpu = {"driver": "gpu.example.com", "pool": "p", "device": "gpu"}
+    user = {"resource": "pods", "name": "pod", "uid": "1"}
+    for changes, why in (
+        ({"devices": [gpu]}, "own driver's devices of its own node only"),
+        ({"reservedFor": [user]}, "may not change for whom a claim is reserved"),
+        ({"allocation": None, "devices": []}, "may not change what a claim is given"),
+    ):
+        code, said = change(**changes)
+        assert (code, why in said) == (422, True), said
+    ours = {"driver": DRIVER, "pool": f"{NODE}/netdevice", "device": "eth1"}
+    assert change(devices=[ours])[0] == 200
