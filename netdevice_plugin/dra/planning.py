@@ -108,6 +108,22 @@ def plan(
     )
 
 
+def apart(plan: Plan, existing: Iterable[Object]) -> tuple[Object, ...]:
+    """Find the updates that need not be made with the others: they change devices alone.
+
+    All other writes of a plan are parts of a new generation, which nobody can use before
+    it is complete.
+    """
+    before = {one["metadata"]["name"]: one["spec"]["pool"] for one in existing}
+    anew = {one["spec"]["pool"]["name"] for one in (*plan.deletes, *plan.creates)}
+    anew |= {
+        one["spec"]["pool"]["name"]
+        for one in plan.updates
+        if one["spec"]["pool"] != before.get(one["metadata"]["name"])
+    }
+    return tuple(one for one in plan.updates if one["spec"]["pool"]["name"] not in anew)
+
+
 def dropped(sent: Object, came_back: Object) -> frozenset[str]:
     """Name the fields of devices that the server answered a write of ours without.
 

@@ -59,6 +59,7 @@ class Publisher:
         self._listings: tuple[Listing, ...] | None = None
         self._allocated: frozenset[str] = frozenset()
         self._published: slices.Memory | None = None
+        self._turns: dict[str, float] = {}  # when each slice was written last, by name
         self._settled: object = None  # what was wanted and there, when nothing was to be done
         self._taints = True  # until the server shows that it has none
         self._owner: Node | None = None
@@ -185,16 +186,17 @@ class Publisher:
             await asyncio.sleep(max(rest, 0))
 
     async def _round(self) -> None:
-        """Make all writes that it takes now."""
+        """Make all writes that have to be made together, or one of those that have not."""
         if self._owner is None:
             self._owner = Node(name=self._node, uid=await self._api.node(self._node))
         plan = self._plan(self._owner)
+        later = self._later(plan)
         started = 0
         self._mirror.begin()
         try:
             for write, objects in (
                 (self._delete, plan.deletes),
-                (self._update, plan.updates),
+                (self._update, [one for one in plan.updates if one not in later]),
                 (self._create, plan.creates),
             ):
                 for one in objects:
@@ -206,7 +208,20 @@ class Publisher:
                 self._disturbed(event)
         if not self._due.is_set():
             self._trouble(_WRITING, None)
-            self._observer.synced(len(self._mirror.slices), self._mirror.devices)
+            if not later:
+                self._observer.synced(len(self._mirror.slices), self._mirror.devices)
+        if later:
+            self._due.set()
+
+    def _later(self, plan: Plan) -> list[Object]:
+        """Choose the updates that wait for the next round, and then say what is so by then.
+
+        In a storm every slice has news all the time: the one that was not written for
+        longest is first.
+        """
+        loose = planning.apart(plan, self._mirror.slices)
+        turn = sorted(loose, key=lambda one: self._turns.get(one["metadata"]["name"], 0.0))
+        return turn[1:]
 
     def _plan(self, owner: Node) -> Plan:
         wanted = slices.wanted(
@@ -239,6 +254,7 @@ class Publisher:
             await self._look_again(one)
             raise
         self._mirror.deleted(one)
+        self._turns.pop(metadata["name"], None)
         self._observer.written("delete")
 
     async def _update(self, one: Object) -> None:
@@ -247,6 +263,7 @@ class Publisher:
         except (ConflictError, NotFoundError) as error:
             await self._look_again(one)
             raise ConflictError(str(error), hint=error.hint, status=409) from error
+        self._turns[one["metadata"]["name"]] = _now()
         self._wrote("update", one, came_back)
 
     async def _create(self, one: Object) -> None:

@@ -10,11 +10,12 @@ from urllib.parse import parse_qs
 import pytest
 
 from netdevice_plugin.model import Pool
+from netdevice_plugin.offering import Listing
 from tests.agent.dra.conftest import NODE
 from tests.agent.dra.scene import QUICK, names, publishing, shows
 from tests.agent.scripted import asynchronous, eventually
 from tests.fakes.apiserver import ApiServer, Fault, release, service_account
-from tests.unit.dra.listed import DRIVER, POOL, listed, listing
+from tests.unit.dra.listed import DRIVER, POOL, VETH, listed, listing
 
 OTHER = Pool(name="other", frontend=POOL.frontend)
 SLICES = "resourceslices"
@@ -258,6 +259,31 @@ async def test_a_storm_costs_two_writes_a_second_and_ends_right(server: ApiServe
         seconds = time.monotonic() - started
         assert number > 100
         assert len(heard.writes) <= 2 * seconds + 2
+
+
+@asynchronous
+async def test_slices_that_all_have_news_take_turns(server: ApiServer) -> None:
+    def everything(mtu: int) -> list[Listing]:
+        links = (dataclasses.replace(VETH, name=f"eth{n:03}", mtu=mtu) for n in range(300))
+        return [listing(*map(listed, links))]
+
+    async with publishing(server) as (publisher, heard):
+
+        async def one_more() -> None:
+            before = len(heard.writes)
+            await eventually(lambda: len(heard.writes) > before, "written")
+
+        publisher.publish(everything(1500))
+        await eventually(lambda: heard.states == [(3, 300)], "published")
+        for mtu in range(1501, 1507):
+            publisher.publish(everything(mtu))
+            await one_more()
+        await eventually(lambda: publisher.problem == "" and len(heard.states) > 1, "settled")
+    written = [one.name for one in server.book.find("update", SLICES)]
+    assert len(written) > 6
+    assert all(len({*written[n : n + 3]}) == 3 for n in range(len(written) - 2))
+    for one in server.cluster.slices(NODE, DRIVER):
+        assert {each["attributes"]["mtu"]["int"] for each in one["spec"]["devices"]} == {1506}
 
 
 @asynchronous

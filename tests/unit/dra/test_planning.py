@@ -241,6 +241,17 @@ def test_a_slice_that_its_last_device_has_left_is_kept_for_the_next(server: Serv
     assert generations(server.of(POOL)) == {1}
 
 
+def test_updates_of_devices_alone_need_not_be_made_together(server: Server) -> None:
+    server.apply(pool(*many(200)), pool(device("eth8"), name="worker-1/fast"))
+    changed = [device(str(one["name"]), mtu=9000) for one in many(200)]
+    other = pool(device("eth8", mtu=9000), name="worker-1/fast")
+    made = server.plan(pool(*changed), other)
+    assert planning.apart(made, server.slices.values()) == made.updates
+    more = server.plan(pool(*changed, *many(2 * LIMIT + 1)[200:]), other)
+    (alone,) = planning.apart(more, server.slices.values())
+    assert (len(more.updates), alone["spec"]["pool"]["name"]) == (3, "worker-1/fast")
+
+
 def test_a_device_that_changes_its_slice_makes_a_new_generation(server: Server) -> None:
     devices = many(LIMIT + 1)
     server.apply(pool(*devices))
