@@ -354,6 +354,47 @@ def test_a_second_container_of_the_pod_finds_it_and_the_last_one_takes_it_back(
     assert_same(pod, seen)
 
 
+def test_what_a_second_container_asks_for_changes_nothing(
+    mover: Mover, pod: Netns, lent: Container, containers: Containers
+) -> None:
+    args = identity(mover.host)
+    mover.attach(lent, *args, *ALL).ok()
+    seen, record = settled(pod), mover.record().text
+    other = ("--address", "10.8.0.5/24", "--mtu", "1280", "--rule", "from 10.8.0.5 table 8")
+    second = containers.of(pod)
+    mover.attach(second, *args, "--as", "net1", *other, "--vlan", "5", "--vrf", "blue table 8").ok()
+    assert_same(pod, seen)
+    mover.detach(second).ok()
+    assert mover.record().text == record
+
+
+def test_a_record_that_an_older_mover_wrote_anew_brings_the_link_home(
+    mover: Mover, pod: Netns, own: Dump, containers: Containers
+) -> None:
+    make_up(mover.host)
+    before = settled(mover.host)
+    container = containers.of(pod)
+    mover.attach(container, *identity(mover.host), *ALL).ok()
+    new = ("pod.rule=", "pod.default=", "pod.vlan=", "pod.vrf=", "link.ethtool=")
+    lines = mover.record().text.splitlines(keepends=True)
+    path = mover.run_dir / "attachments" / DEVICE
+    path.write_text("".join(line for line in lines if not line.startswith(new)))
+    assert path.read_text() != "".join(lines)
+    mover.detach(container).ok()
+    assert_same(mover.host, before)
+    assert len(rules(pod, "-4")) == 3  # nobody knows of them
+
+
+def test_an_ipv6_address_is_usable_at_once(mover: Mover, pod: Netns, lent: Container) -> None:
+    pod.sysctl("ipv6/conf/default/accept_dad", "1")
+    args = (*identity(mover.host), "--address", "2001:db8:7::5/64")
+    mover.attach(lent, *args, "--route", "2001:db8:8::/48 src 2001:db8:7::5").ok()
+    shown = pod.ip("-6", "-o", "addr", "show", "dev", DEVICE, "to", "2001:db8:7::5")
+    assert "2001:db8:7::5/64" in shown
+    assert "tentative" not in shown
+    pod.sysctl("ipv6/conf/default/accept_dad", "0")
+
+
 def test_what_the_pod_did_away_with_meanwhile_is_no_failure(
     mover: Mover, pod: Netns, own: Dump, containers: Containers
 ) -> None:
