@@ -7,7 +7,7 @@ and its validation; one value that breaks them costs the whole slice, so it stay
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from netdevice_plugin.model import Address, Device, Interface
 
@@ -100,7 +100,6 @@ def kind(interface: Interface) -> str:
 
 
 STANDARD = "resource.kubernetes.io/"
-STANDARD_NUMA = _pci("numa_node", int, called=f"{STANDARD}numaNode")  # KEP-6072, not there yet
 
 TABLE = (
     _pci("root", str, called=f"{STANDARD}pcieRoot"),
@@ -134,16 +133,11 @@ TABLE = (
 )
 
 
-def of(device: Device, *, standard_numa: bool = False) -> tuple[Attributes, tuple[str, ...]]:
-    """Describe a device, and say in a line for each what had to be left out.
-
-    `standard_numa` adds `resource.kubernetes.io/numaNode`, a name that no released
-    Kubernetes has yet; `numaNode` of our own is there in any case.
-    """
-    rows: Iterable[Attribute] = (*TABLE, STANDARD_NUMA) if standard_numa else TABLE
+def of(device: Device) -> tuple[Attributes, tuple[str, ...]]:
+    """Describe a device, and say in a line for each what had to be left out."""
     found: Attributes = {}
     problems = []
-    for row in rows:
+    for row in TABLE:
         value = row.of(device)
         if value is None or value == "":
             continue

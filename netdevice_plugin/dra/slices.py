@@ -15,6 +15,7 @@ from netdevice_plugin.offering import Listing
 
 Json = Mapping[str, object]
 
+MAX_POOL_NAME = 253  # characters, all ASCII
 _MAX_TAINT_VALUE = 63  # a label's value
 _WRITTEN = ("name", "attributes", "taints")  # all that we ever say of a device
 
@@ -46,14 +47,13 @@ def pool_name(node: str, pool: str) -> str:
     return f"{node}/{pool}"
 
 
-def wanted(  # noqa: PLR0913 - all by name, and half of them with a default
+def wanted(
     listings: Iterable[Listing],
     *,
     node: str,
     allocated: Collection[str],
     taints: bool,
     published: Memory | None = None,
-    standard_numa: bool = False,
 ) -> tuple[WantedPool, ...]:
     """Say what to publish of what is listed; pools of other front ends are left out.
 
@@ -62,12 +62,32 @@ def wanted(  # noqa: PLR0913 - all by name, and half of them with a default
     `published` is what `remember` made of the last call. A device with a fault that no
     claim has gets a taint if the server knows `taints`, else it is left out. One in a
     pod that no claim accounts for keeps its attributes as well, and can have a taint.
-    Of a retired pool only what claims have is left. What is listed by the same object as
-    in the last call is the same object in the result, which took no time.
+    Of a retired pool only what claims have is left; one that is `refused` is left out.
+    What is listed by the same object as in the last call is the same object in the
+    result, which took no time.
     """
-    maker = _Maker(frozenset(allocated), taints, published or {}, standard_numa)
-    mine = (listing for listing in listings if listing.pool.frontend is Frontend.DRA)
+    maker = _Maker(frozenset(allocated), taints, published or {})
+    mine = (one for one in listings if one.pool.frontend is Frontend.DRA and _fits(one, node))
     return tuple(sorted((maker.pool(one, node) for one in mine), key=lambda pool: pool.name))
+
+
+def refused(listings: Iterable[Listing], *, node: str) -> str:
+    """Say why a pool cannot be in slices at all, of the first such; empty if all can.
+
+    The server would answer 422, to the slices of that pool for ever.
+    """
+    for one in listings:
+        if one.pool.frontend is Frontend.DRA and not _fits(one, node):
+            name = pool_name(node, one.pool.name)
+            return (
+                f"the pool {one.pool.name} is called {name} in slices: {len(name)} characters, "
+                f"at most {MAX_POOL_NAME} are allowed"
+            )
+    return ""
+
+
+def _fits(listing: Listing, node: str) -> bool:
+    return len(pool_name(node, listing.pool.name)) <= MAX_POOL_NAME
 
 
 def remember(pools: Iterable[WantedPool]) -> Memory:
@@ -97,7 +117,6 @@ class _Maker:
     allocated: frozenset[str]
     taints: bool
     published: Memory
-    standard_numa: bool
 
     def pool(self, listing: Listing, node: str) -> WantedPool:
         name = pool_name(node, listing.pool.name)
@@ -126,7 +145,7 @@ class _Maker:
             return before if self.taints else _without_taints(before)
         if before and before.listed is one:
             return before
-        found, problems = attributes.of(one.device, standard_numa=self.standard_numa)
+        found, problems = attributes.of(one.device)
         made: dict[str, object] = {"name": one.device.name, "attributes": found}
         if before and one.device.lent:
             made["attributes"] = before.device.get("attributes", {})

@@ -29,8 +29,9 @@ from netdevice_plugin.dra.planning import Node, Plan
 from netdevice_plugin.errors import ClusterError
 from netdevice_plugin.offering import Listing
 
-_FOLLOWING, _WRITING = "following", "writing"
+_FOLLOWING, _WRITING, _NAMING = "following", "writing", "naming"
 _NOT_YET = "not asked yet"
+_SHORTER = "the node's name is part of it: give the pool a shorter one"
 _BRIEF = 5.0  # seconds; a watch that ends sooner was not meant to
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Publisher:
         self._not_before = float("-inf")
         self._foreign = self._backoff(timing.foreign, timing.longest_foreign)
         self._pace = Pace(timing.writes)
-        self._troubles = {_FOLLOWING: _NOT_YET, _WRITING: _NOT_YET}
+        self._troubles = {_FOLLOWING: _NOT_YET, _WRITING: _NOT_YET, _NAMING: ""}
         self._reported: frozenset[str] = frozenset()
 
     @property
@@ -236,6 +237,8 @@ class Publisher:
         for line in sorted(problems - self._reported):
             _log.warning("A device is published without something", extra={"reason": line})
         self._reported = problems
+        name = slices.refused(self._listings or (), node=self._node)
+        self._trouble(_NAMING, ClusterError(name, hint=_SHORTER) if name else None)
         state = wanted, self._mirror.slices, owner
         if state == self._settled:  # as after most claims: nothing of theirs is in slices
             return Plan()

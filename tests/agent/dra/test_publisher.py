@@ -9,10 +9,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from netdevice_plugin.dra.cluster.api import Api
+from netdevice_plugin.dra.cluster.publisher import Publisher
 from netdevice_plugin.model import Pool
 from netdevice_plugin.offering import Listing
 from tests.agent.dra.conftest import NODE
-from tests.agent.dra.scene import QUICK, names, publishing, shows
+from tests.agent.dra.scene import QUICK, Hearing, access, names, publishing, running, shows
 from tests.agent.scripted import asynchronous, eventually
 from tests.fakes.apiserver import ApiServer, Fault, release, service_account
 from tests.unit.dra.listed import DRIVER, POOL, VETH, listed, listing
@@ -395,3 +397,23 @@ async def test_two_thousand_devices_are_published_in_time(server: ApiServer) -> 
         assert {one["spec"]["pool"]["resourceSliceCount"] for one in server.cluster.slices()} == {
             16
         }
+
+
+@asynchronous
+async def test_a_pool_that_no_server_takes_keeps_no_other_from_being_published(
+    server: ApiServer,
+) -> None:
+    node = ".".join(["a" * 60] * 4) + "a"
+    server.cluster.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
+    heard = Hearing()
+    async with Api(access(server)) as api:
+        publisher = Publisher(api, driver=DRIVER, node=node, observer=heard, timing=QUICK)
+        async with running(publisher.run()):
+            short = dataclasses.replace(POOL, name="fastnics")
+            publisher.publish([listing(listed("eth1")), listing(listed("eth2"), pool=short)])
+            await eventually(lambda: heard.states, "synced")
+            assert "254 characters" in publisher.problem
+            publisher.publish([listing(pool=short)])
+            await eventually(lambda: not publisher.problem, "nothing is wrong")
+    (one,) = server.cluster.slices(node)
+    assert one["spec"]["pool"]["name"] == f"{node}/fastnics"

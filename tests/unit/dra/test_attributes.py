@@ -13,7 +13,7 @@ from netdevice_plugin.dra import attributes
 from netdevice_plugin.model import Address, Interface
 from tests.unit.dra.listed import NIC, VETH, VF, device
 
-ROWS = (*attributes.TABLE, attributes.STANDARD_NUMA)
+ROWS = attributes.TABLE
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 texts = st.text(max_size=100) | st.binary(max_size=100).map(
@@ -92,13 +92,6 @@ def test_values_have_their_types() -> None:
     assert found["carrier"] == {"bool": True}
     assert found["mtu"] == {"int": 9000}
     assert found["ifName"] == {"string": "ens5f1"}
-
-
-def test_the_standard_numa_node_waits_for_its_switch() -> None:
-    name = "resource.kubernetes.io/numaNode"
-    assert name not in attributes.of(device(NIC))[0]
-    found, _ = attributes.of(device(NIC), standard_numa=True)
-    assert found[name] == found["numaNode"] == {"int": 0}
 
 
 @pytest.mark.parametrize(

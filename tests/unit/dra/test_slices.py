@@ -162,3 +162,14 @@ def test_the_order_of_the_list_does_not_matter(order: list[str]) -> None:
     fast = listing(pool=Pool(name="fast", frontend=Frontend.DRA))
     made = wanted(listing(*(by_name[name] for name in order)), fast)
     assert made == wanted(fast, listing(*(by_name[name] for name in sorted(order))))
+
+
+def test_a_pool_whose_name_no_server_takes_is_left_out() -> None:
+    node = ".".join(["a" * 60] * 4) + "a"  # 244 characters
+    long, fits = listing(), listing(pool=dataclasses.replace(POOL, name="fastnics"))
+    found = slices.wanted([long, fits], node=node, allocated=(), taints=True)
+    assert [pool.name for pool in found] == [f"{node}/fastnics"]
+    assert slices.refused([fits], node=node) == ""
+    told = slices.refused([fits, long], node=node)
+    assert told.startswith("the pool netdevice is called aaa")
+    assert told.endswith("254 characters, at most 253 are allowed")
