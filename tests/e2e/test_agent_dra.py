@@ -391,6 +391,27 @@ def test_a_pool_that_becomes_dras_drains(scene: Scene) -> None:
     scene.end()
 
 
+def test_a_pool_that_is_dras_no_more_keeps_what_claims_have(scene: Scene) -> None:
+    scene.make("veth", "ifb")
+    kubelet, claims = scene.kubelet, scene.claims
+    scene.serve()
+    pod = scene.run("pod")
+    (had,) = claims.got("pod")
+    (free,) = scene.links.keys() - {had}
+    claims.configure(plugin={POOL: '"lan?"'})
+    kubelet.await_devices(KIND, {free: "Healthy"})
+    claims.await_slices(had)
+    other = kubelet.run_pod(one("other", {KIND: 1}))  # by the device plugin
+    assert kubelet.given(other, KIND) == frozenset({free})
+    scene.same()
+    scene.delete(pod)
+    claims.await_no_slices()
+    kubelet.await_devices(KIND, {had: "Healthy", free: "Healthy"})
+    assert_inside(scene.links[free], scene.sh(other, look(scene.links[free])))
+    kubelet.delete_pod(other)
+    scene.end()
+
+
 def test_a_pool_that_is_gone_leaves_no_slice_but_for_what_claims_have(scene: Scene) -> None:
     scene.make("veth", "ifb")
     scene.serve()
