@@ -106,13 +106,13 @@ class Claiming:
         Raises NetdevError.
         """
         await self._look_for_strangers()
-        if await asyncio.to_thread(self._data_dir.is_dir):
+        if await asyncio.to_thread(os.path.isdir, self._data_dir):
             await self._begin().load()
 
     async def _look_for_strangers(self) -> None:
         """Say which claims are another driver's: of an agent that had another prefix."""
         plugins = self._data_dir.parent
-        if not await asyncio.to_thread(plugins.is_dir):
+        if not await asyncio.to_thread(os.path.isdir, plugins):
             return
         from netdevice_plugin.dra import checkpoint  # noqa: PLC0415 - see `run`
 

@@ -69,7 +69,13 @@ class Keeping:
     async def run(self) -> None:
         """Do so at once when something happens in the directory, for ever."""
         wake = asyncio.get_running_loop().call_soon_threadsafe
-        with Watch(self._directory, lambda: wake(self._stirred.set)) as watch:
+
+        def heard() -> None:
+            """Ring once for many events: what rang before is answered by a look to come."""
+            if not self._stirred.is_set():
+                wake(self._stirred.set)
+
+        with Watch(self._directory, heard) as watch:
             while True:
                 self._stirred.clear()
                 self._arm(watch)  # before the look, so that nothing falls between

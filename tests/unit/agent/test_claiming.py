@@ -110,6 +110,13 @@ async def test_what_an_earlier_agent_prepared_is_held_by_key_of_its_pool(
 
 
 @asynchronous
+async def test_a_directory_that_cannot_even_be_looked_for_ends_nothing(tmp_path: Path) -> None:
+    agent = Agent(tmp_path / ("x" * 300))  # as one that may not be looked into, for root
+    await agent.claiming.load()
+    assert agent.claiming.held == {}
+
+
+@asynchronous
 async def test_claims_of_another_driver_are_told_of(
     agent: Agent, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
