@@ -251,6 +251,7 @@ class ApiServer:
     async def _end(self) -> None:
         await self._leave(False)
         assert self._web is not None
+        await asyncio.sleep(0.01)  # whoever has just been let in is a connection by then
         await self._web.shutdown(0.01)  # 0 would be for ever
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
