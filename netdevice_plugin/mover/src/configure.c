@@ -229,14 +229,25 @@ static void inherit_routes(struct mover *mover, struct pod *pod, int ifindex)
     }
 }
 
-/* The link gets only what the VLAN on it needs. */
-static int make_vlan(struct mover *mover, struct pod *pod, const struct link *link,
-                     struct link *vlan)
+/* Where there is no IPv6 there is no file. */
+static int disable_ipv6(void *name)
+{
+    return sysctl_set(name, span_of("ipv6/conf/disable_ipv6=1"), false, NULL);
+}
+
+/*
+ * The link gets only what the VLAN on it needs. With IPv6 it would have addresses of its
+ * own, and take a default route from whoever is on the network that the VLAN is to leave.
+ */
+static int make_vlan(struct mover *mover, struct pod *pod, struct link *link, struct link *vlan)
 {
     const struct options *options = mover->options;
     uint32_t mtu = options->mtu > link->mtu ? options->mtu : 0;
-    int rc = set_up_link(mover, pod, link->ifindex, mtu, &options->mac);
 
+    int rc = netns_within(pod->netns, mover->own, disable_ipv6, link->name);
+    if (rc < 0)
+        return fail(mover, rc, "switch IPv6 off below the VLAN", NULL);
+    rc = set_up_link(mover, pod, link->ifindex, mtu, &options->mac);
     return rc < 0 ? rc : vlan_add(mover, pod, link->ifindex, vlan);
 }
 
