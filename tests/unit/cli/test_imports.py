@@ -67,3 +67,10 @@ def test_status_of_claims_asks_nobody_either(tmp_path: Path) -> None:
 
 def test_yaml_is_imported_where_there_is_some_to_read() -> None:
     assert "yaml" not in imported("config", "show", "-o", "json")
+
+
+def test_the_agent_has_no_client_of_the_api_server_before_a_pool_asks_for_dra() -> None:
+    result = python("import sys, netdevice_plugin.agent.agent; print(*sys.modules)")
+    assert result.returncode == 0, result.stderr
+    assert "netdevice_plugin.agent.claiming" in result.stdout.split()
+    assert not {"httpx2", "lightkube", "msgspec"} & set(result.stdout.split())
