@@ -40,6 +40,11 @@ class ScriptedServer:
         self._open: set[asyncio.StreamWriter] = set()
 
     @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return len(self._open)
+
+    @property
     def url(self) -> str:
         """Without TLS."""
         return f"http://127.0.0.1:{self.port}"

@@ -18,7 +18,7 @@ from netdevice_plugin.dra.cluster.transport import Client
 from netdevice_plugin.errors import ClusterError
 from tests.agent.dra.reaching import reaching
 from tests.agent.dra.scriptedserver import Request, Script, ScriptedServer, reply, serving
-from tests.agent.scripted import asynchronous
+from tests.agent.scripted import asynchronous, eventually
 
 EXEC = "client.authentication.k8s.io/v1beta1"
 SHORT = Limits(connect=0.1, call=0.3, body=100_000, line=100_000)
@@ -167,6 +167,24 @@ async def test_a_connection_is_used_again() -> None:
             await client.call("GET", "/")
         assert server.connections == 1
         await client.close()
+
+
+@asynchronous
+async def test_nothing_is_left_open_at_the_end() -> None:
+    async def once(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.target == "/":
+            await ok(request, writer)
+
+    async with serving(once) as server:
+        client = plain(server)
+        await asyncio.gather(*(client.call("GET", "/") for _ in range(3)))
+        with pytest.raises(UnreachableError):
+            await client.call("GET", "/silence")
+        async with client.stream("/"):
+            pass
+        assert 0 < server.open <= 2  # kept for the next call
+        await client.close()
+        await eventually(lambda: not server.open, "closed")
 
 
 @asynchronous
