@@ -177,7 +177,10 @@ def pod_options(pod: Object, container: Object) -> list[str]:
         f"--user={pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}",
         *(f"--cap-drop={name}" for name in capabilities["drop"]),
         *(f"--cap-add={name}" for name in capabilities.get("add", ())),
-        *(f"--env={one['name']}=of-a-test" for one in container.get("env", ())),
+        *(
+            f"--env={one['name']}={one.get('value', 'of-a-test')}"
+            for one in container.get("env", ())
+        ),
     ]
     if security["readOnlyRootFilesystem"]:
         options += ["--read-only", "--read-only-tmpfs=false"]

@@ -175,7 +175,7 @@ class Agents:
 
     def start(self, uid: str) -> None:
         """Start the pod with that UID."""
-        values = {"$(POD_UID)": uid, "$(HOST_IP)": "192.0.2.254"}
+        values = {"$(POD_UID)": uid, "$(HOST_IP)": "192.0.2.254", "$(NODE_NAME)": "node"}
         arguments = [_expanded(word, values) for word in self._container["args"]]
         self._built.as_pod(self._pod, self._container, *arguments, name=uid)
 
