@@ -186,9 +186,13 @@ def test_an_agent_does_not_allocate(server: ApiServer) -> None:
     assert "resourceclaims/binding" in refused.body["message"]
 
 
-def test_before_1_36_the_status_subresource_is_enough() -> None:
+def test_before_1_36_a_node_is_kept_to_its_devices_by_the_policy_alone() -> None:
     for server in running(release(35)):
-        assert agent(server, "node2").put(f"{CLAIM}/status", allocated(server)).status == 200
+        wanted = allocated(server)
+        refused = agent(server, "node2").put(f"{CLAIM}/status", wanted)
+        assert refused.status == 422
+        assert "ValidatingAdmissionPolicy" in refused.body["message"]
+        assert agent(server).put(f"{CLAIM}/status", wanted).status == 200
 
 
 def test_a_role_in_a_namespace_is_of_that_namespace(server: ApiServer) -> None:
