@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Coroutine, Iterable
 
 from netdevice_plugin.dra import planning, slices
 from netdevice_plugin.dra.cluster.answers import Object
@@ -31,6 +31,7 @@ from netdevice_plugin.offering import Listing
 
 _FOLLOWING, _WRITING, _NAMING = "following", "writing", "naming"
 _NOT_YET = "not asked yet"
+_UNFIT = (400, 413, 422)  # the server will not take that value, however often
 _SHORTER = "the node's name is part of it: give the pool a shorter one"
 _BRIEF = 5.0  # seconds; a watch that ends sooner was not meant to
 
@@ -193,6 +194,7 @@ class Publisher:
         plan = self._plan(self._owner)
         later = self._later(plan)
         started = 0
+        refused: dict[str, ClusterError] = {}  # by pool
         self._mirror.begin()
         try:
             for write, objects in (
@@ -201,12 +203,17 @@ class Publisher:
                 (self._create, plan.creates),
             ):
                 for one in objects:
-                    started += 1
-                    await write(one)
+                    pool = one["spec"]["pool"]["name"]
+                    if pool not in refused:
+                        started += 1
+                        if error := await _attempt(write(one)):
+                            refused[pool] = error
         finally:
             self._pace.took(started, _now())
             for event in self._mirror.settle():
                 self._disturbed(event)
+        if refused:
+            raise next(iter(refused.values()))
         if not self._due.is_set():
             self._trouble(_WRITING, None)
             if not later:
@@ -302,6 +309,17 @@ class Publisher:
             _log.warning("ResourceSlices cannot be kept up to date", extra=extra)
         elif before and not now and before != _NOT_YET:
             _log.info("ResourceSlices can be kept up to date again", extra={"part": what})
+
+
+async def _attempt(write: Coroutine[object, object, None]) -> ClusterError | None:
+    """Write; return what the server has against that value, which keeps no other pool waiting."""
+    try:
+        await write
+    except RefusedError as error:
+        if error.status not in _UNFIT:
+            raise
+        return error
+    return None
 
 
 def _asked(error: ClusterError) -> float:

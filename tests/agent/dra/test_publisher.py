@@ -417,3 +417,14 @@ async def test_a_pool_that_no_server_takes_keeps_no_other_from_being_published(
             await eventually(lambda: not publisher.problem, "nothing is wrong")
     (one,) = server.cluster.slices(node)
     assert one["spec"]["pool"]["name"] == f"{node}/fastnics"
+
+
+@asynchronous
+async def test_a_pool_that_is_refused_keeps_no_other_waiting(server: ApiServer) -> None:
+    server.fault(Fault(verb="create", resource="resourceslices", code=422, times=1))
+    patient = dataclasses.replace(QUICK, first_retry=3600, longest_retry=3600)
+    async with publishing(server, patient) as (publisher, _):
+        second = dataclasses.replace(POOL, name="second")
+        publisher.publish([listing(listed("eth1")), listing(listed("eth2"), pool=second)])
+        await shows(server, "eth2")
+        await eventually(lambda: publisher.problem not in ("", "not asked yet"), "said")
