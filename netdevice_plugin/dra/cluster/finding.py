@@ -19,6 +19,8 @@ from netdevice_plugin.errors import ConfigError
 _MAX_FILE = 2**20  # bytes; PyYAML takes its time
 _MAX_REASON = 300
 
+# lightkube passes over these: without them another server would be spoken to, or none.
+_NOT_DONE = frozenset({"proxy-url", "tls-server-name"})
 # What parsers of somebody else's YAML raise besides errors of their own.
 _SURPRISES = (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError)
 
@@ -54,7 +56,14 @@ def find(
 def _read(file: Path) -> KubeConfig:
     if file.stat().st_size > _MAX_FILE:
         raise LightkubeError(f"the file is larger than {_MAX_FILE} bytes")
-    return KubeConfig.from_file(file)
+    content = yaml.safe_load(file.read_text())
+    found = KubeConfig.from_dict(content, fname=file)
+    context = found.contexts.get(str(found.current_context))
+    cluster = context.cluster if context else None
+    for entry in content["clusters"]:
+        if entry["name"] == cluster and (left := _NOT_DONE & entry["cluster"].keys()):
+            raise LightkubeError(f"{', '.join(sorted(left))} of its cluster is not supported")
+    return found
 
 
 def _reason(error: Exception) -> str:

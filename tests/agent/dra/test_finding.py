@@ -98,6 +98,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "clusters of nothing": ({"clusters": None}, ""),
     "a server of numbers": ({"cluster": {"server": 7}}, "server"),
     "a token that is a list": ({"user": {"token": ["t0psecret"]}}, "token"),
+    "another name in the certificate": (
+        {"cluster": {"server": "https://a", "tls-server-name": "b"}},
+        "tls-server-name of its cluster is not supported",
+    ),
+    "a proxy": (
+        {"cluster": {"server": "https://a", "proxy-url": "http://b"}},
+        "proxy-url of its cluster is not supported",
+    ),
     "a user of text": ({"user": "t0psecret"}, ""),
 }
 
