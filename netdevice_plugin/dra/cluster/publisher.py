@@ -61,7 +61,7 @@ class Publisher:
         self._listings: tuple[Listing, ...] | None = None
         self._allocated: frozenset[str] = frozenset()
         self._published: slices.Memory | None = None
-        self._turns: dict[str, float] = {}  # when each slice was written last, by name
+        self._turns: dict[str, float] = {}  # when each slice was tried last, by name
         self._settled: object = None  # what was wanted and there, when nothing was to be done
         self._taints = True  # until the server shows that it has none
         self._owner: Node | None = None
@@ -268,12 +268,12 @@ class Publisher:
         self._observer.written("delete")
 
     async def _update(self, one: Object) -> None:
+        self._turns[one["metadata"]["name"]] = _now()
         try:
             came_back = await self._api.update_slice(one)
         except (ConflictError, NotFoundError) as error:
             await self._look_again(one)
             raise ConflictError(str(error), hint=error.hint, status=409) from error
-        self._turns[one["metadata"]["name"]] = _now()
         self._wrote("update", one, came_back)
 
     async def _create(self, one: Object) -> None:

@@ -16,7 +16,7 @@ from netdevice_plugin.offering import Listing
 from tests.agent.dra.conftest import NODE
 from tests.agent.dra.scene import QUICK, Hearing, access, names, publishing, running, shows
 from tests.agent.scripted import asynchronous, eventually
-from tests.fakes.apiserver import ApiServer, Fault, release, service_account
+from tests.fakes.apiserver import ApiServer, Fault, Manifest, release, service_account
 from tests.unit.dra.listed import DRIVER, POOL, VETH, listed, listing
 
 OTHER = Pool(name="other", frontend=POOL.frontend)
@@ -428,3 +428,40 @@ async def test_a_pool_that_is_refused_keeps_no_other_waiting(server: ApiServer) 
         publisher.publish([listing(listed("eth1")), listing(listed("eth2"), pool=second)])
         await shows(server, "eth2")
         await eventually(lambda: publisher.problem not in ("", "not asked yet"), "said")
+
+
+@asynchronous
+async def test_a_pool_whose_changes_are_refused_keeps_no_other_waiting(server: ApiServer) -> None:
+    second = dataclasses.replace(POOL, name="second")
+    async with publishing(server) as (publisher, _):
+        publisher.publish([listing(listed("eth1")), listing(listed("eth2"), pool=second)])
+        await eventually(lambda: names(server) == ["eth1", "eth2"], "published")
+        server.apply(*refusing(f"{NODE}/{POOL.name}"))
+        changed = [
+            listed(dataclasses.replace(VETH, name=name, mtu=9000)) for name in ("eth1", "eth2")
+        ]
+        publisher.publish([listing(changed[0]), listing(changed[1], pool=second)])
+
+        def mtus() -> list[object]:
+            slices = server.cluster.slices(NODE, DRIVER)
+            devices = [device for one in slices for device in one["spec"]["devices"]]
+            return sorted(device["attributes"]["mtu"]["int"] for device in devices)
+
+        await eventually(lambda: mtus() == [1500, 9000], "one is written")
+        await eventually(lambda: "not this one" in publisher.problem, "said")
+
+
+def refusing(pool: str) -> tuple[Manifest, Manifest]:
+    """A policy that takes no change of a pool's slices."""
+    rule = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["UPDATE"]}
+    said = {"expression": f'object.spec.pool.name != "{pool}"', "message": "not this one"}
+    spec = {
+        "matchConstraints": {"resourceRules": [{**rule, "resources": ["resourceslices"]}]},
+        "validations": [said],
+    }
+    binding = {"policyName": "refusing", "validationActions": ["Deny"]}
+    kind, name = "ValidatingAdmissionPolicy", {"name": "refusing"}
+    return (
+        {"kind": kind, "metadata": name, "spec": spec},
+        {"kind": f"{kind}Binding", "metadata": name, "spec": binding},
+    )
