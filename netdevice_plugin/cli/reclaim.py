@@ -36,12 +36,13 @@ def reclaim(
     """Bring links home whose container, or mover, was killed.
 
     The exit code is 0 if all are home, else that of the worst: 1 failed, 4 lost,
-    3 held by a container that lives.
+    3 held by a container that lives, or may live.
     """
     if every == bool(devices) or (every and flags["force"]):
         raise click.UsageError("Name devices, or give --all without --force.")
     from netdevice_plugin import attachments  # noqa: PLC0415 - not for --help
     from netdevice_plugin.loans import returns  # noqa: PLC0415
+    from netdevice_plugin.mover import Exit  # noqa: PLC0415
 
     known, problems = attachments.load(run_dir())
     for problem in problems:
@@ -49,10 +50,14 @@ def reclaim(
     chosen = (
         returns.abandoned(known, run_dir()) if every else returns.named(devices, run_dir(), known)
     )
-    if not chosen:
+    unseen = returns.unseen(known) if every else ()
+    for device in unseen:
+        fail(f"{device}: whether its holder lives cannot be seen from here; run this on the host")
+    if not chosen and not unseen:
         click.echo("nothing to reclaim", err=True)
     results = returns.each(chosen, run_dir(), returns.Flags(**flags), known)
-    context.exit(returns.worst([1 if problems and every else 0, *map(_tell, results)]))
+    before = [1 if problems and every else 0, *(Exit.HELD for _ in unseen)]
+    context.exit(returns.worst([*before, *map(_tell, results)]))
 
 
 def _tell(result: Result) -> int:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from netdevice_plugin import mover
-from netdevice_plugin.attachments import Attachment
+from netdevice_plugin.attachments import Attachment, Phase
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.loans import loan
+from netdevice_plugin.loans.loan import Life
 from netdevice_plugin.loans.seeing import PROC, view
 from netdevice_plugin.model import device_name, is_dns_label
 from netdevice_plugin.mover import Exit, Outcome
@@ -71,6 +72,19 @@ def abandoned(known: Iterable[Attachment], run_dir: Path) -> tuple[str, ...]:
         for one in known
         if loan.why_reclaim(one, judge)
         and not (one.phase in loan.AT_WORK and locked(run_dir, one.device))
+    )
+
+
+def unseen(known: Iterable[Attachment]) -> tuple[str, ...]:
+    """List the devices of which it cannot be told from here whether anybody has them."""
+    judge = view(PROC).judge
+    lives = {
+        one.device: {judge(one, holder) for holder in one.holders}
+        for one in known
+        if one.phase is Phase.ATTACHED
+    }
+    return tuple(
+        device for device, seen in lives.items() if Life.UNKNOWN in seen and Life.ALIVE not in seen
     )
 
 

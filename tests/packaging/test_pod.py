@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 import netdevice_plugin
+from netdevice_plugin.mover import Exit
 from tests.e2e.lender import Lender
 from tests.e2e.links import Link
 from tests.e2e.waiting import TIMEOUT
@@ -152,7 +153,8 @@ def test_without_the_overlay_the_agent_brings_nothing_home(
 ) -> None:
     orphan(built, lender.lend())
     result = built.as_pod(pod, pod["containers"][0], "reclaim", "--all", check=False)
-    assert result.returncode != 0
+    assert result.returncode == Exit.HELD
+    assert "lan1: whether its holder lives cannot be seen from here" in result.stderr
     assert lender.cli("reclaim", "--all").stdout == "lan1: home\n"
     lender.untouched()
 

@@ -55,6 +55,16 @@ def test_nothing_to_reclaim_is_fine(tmp_path: Path) -> None:
     assert result.stderr == "nothing to reclaim\n"
 
 
+def test_a_holder_that_cannot_be_seen_is_said_and_exit_code_3(tmp_path: Path) -> None:
+    elsewhere = dataclasses.replace(record("elsewhere", dead=True), pidns=(1, 1))
+    keep(tmp_path, elsewhere, record("dead", dead=True))
+    result = run("reclaim", "--all", "--dry-run", "--run-dir", tmp_path)
+    assert result.exit_code == 3
+    assert result.stdout == "dead: would bring eth1 home (its holder is dead)\n"
+    why = "whether its holder lives cannot be seen from here; run this on the host"
+    assert result.stderr == f"error: elsewhere: {why}\n"
+
+
 def test_all_goes_on_past_a_record_that_is_broken_and_fails(tmp_path: Path) -> None:
     keep(tmp_path, record("dead", dead=True))
     (tmp_path / "attachments" / "broken").write_text("")
