@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import os
 import pathlib
@@ -30,14 +31,19 @@ from tests.unit.test_docs import check
 DEPLOY = ROOT / "deploy"
 OVERLAYS = sorted(path.parent for path in DEPLOY.glob("overlays/*/kustomization.yaml"))
 GUIDE = ROOT / "docs" / "how-to" / "kubernetes.md"
+POLICIES = ("netdevice-plugin", "netdevice-plugin-status")
 _KUSTOMIZATION = re.compile(
     r"^```yaml\n((?:(?!^```).)*?kind: Kustomization.*?)^```$", re.MULTILINE | re.DOTALL
 )
 
 
 def by_kind(objects: list[Object]) -> dict[str, Object]:
-    """Every object; there is one of a kind."""
-    found = {one["kind"]: one for one in objects}
+    """Every object; where there are several of a kind, by its name as well."""
+    kinds = collections.Counter(one["kind"] for one in objects)
+    found = {
+        one["kind"] if kinds[one["kind"]] == 1 else f"{one['kind']}/{one['metadata']['name']}": one
+        for one in objects
+    }
     assert len(found) == len(objects)
     return found
 
@@ -134,7 +140,11 @@ def test_dra_adds_what_it_says_and_nothing_else(base: dict[str, Object]) -> None
     assert len(with_token["volumes"]) == len(reached["volumeMounts"]) + 1  # the mover's
     assert {kind: made[kind] for kind in expected} == expected
     added = ["ClusterRole", "ClusterRoleBinding", "DeviceClass"]
-    policies = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+    policies = [
+        f"{kind}/{name}"
+        for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+        for name in POLICIES
+    ]
     assert sorted(made.keys() - expected.keys()) == [*added, *policies]
 
 
