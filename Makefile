@@ -11,8 +11,8 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 # Much of a test is waiting. Each file is one process's, for the sake of what its tests share.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
-# These wait for each other in the kernel, or have a node, a guest or a package index to themselves.
-ALONE := tests/kernel/mover tests/e2e tests/vm tests/packaging
+# These share locks of the kernel, or have a node, a guest or a package index to themselves.
+ALONE := tests/kernel tests/e2e tests/vm tests/packaging
 MOVER := netdevice_plugin/mover/bin/netdevice-mover
 BASE := .venv/.base-is-installed
 DEV := .venv/.dev-is-installed
