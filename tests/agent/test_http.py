@@ -182,7 +182,7 @@ def test_a_large_page_arrives_whole(start: START) -> None:
 
 
 def test_health_is_answered_while_the_loop_of_the_agent_is_stuck(start: START) -> None:
-    stuck = threading.Event()
+    stuck, free = threading.Event(), threading.Event()
     now = [0.0]
     pulse = Pulse(lambda: now[0])
     server = start(healthz=verdict_page(pulse.check))
@@ -190,15 +190,17 @@ def test_health_is_answered_while_the_loop_of_the_agent_is_stuck(start: START) -
     async def agent() -> None:
         task = asyncio.create_task(pulse.run(0.01))
         await asyncio.sleep(0)
-        stuck.wait(10)
+        stuck.set()
+        free.wait(10)
         task.cancel()
 
     thread = threading.Thread(target=asyncio.run, args=(agent(),))
     thread.start()
+    assert stuck.wait(10)
     assert get(server, "/healthz")[0] == 200
     now[0] = 60
     assert get(server, "/healthz") == (503, "[-]event loop: no turn for 60 s\nnot ok\n")
-    stuck.set()
+    free.set()
     thread.join()
 
 
