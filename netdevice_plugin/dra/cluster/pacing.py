@@ -19,7 +19,7 @@ class Timing:
     first_retry: float = 1.0  # the first wait is up to so long
     longest_retry: float = 60.0
     foreign: float = 5.0  # what others did to our slices is put right within so long ...
-    longest_foreign: float = 60.0  # ... and later and later if they keep doing it
+    longest_foreign: float = 15.0  # ... and later and later if they keep doing it
     writes: float = 2.0  # per second, of slices
     statuses: float = 5.0  # per second, of claims' status; each is a read and a write
     settle: float = 0.1  # devices of one claim that come so soon after one another are one write
