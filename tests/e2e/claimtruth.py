@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import pathlib
 import time
@@ -143,6 +144,7 @@ def _resolvable(directory: pathlib.Path) -> set[str]:
     """The CDI names that a runtime would find now."""
     found = set()
     for path in directory.glob("*.json"):
-        spec = json.loads(path.read_text())
-        found |= {f"{spec['kind']}={device['name']}" for device in spec["devices"]}
+        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+            spec = json.loads(path.read_text())
+            found |= {f"{spec['kind']}={device['name']}" for device in spec["devices"]}
     return found
