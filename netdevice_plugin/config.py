@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netdevice_plugin import fields
+from netdevice_plugin import fields, provisions
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.model import (
     Frontend,
@@ -25,6 +25,7 @@ from netdevice_plugin.model import (
     Selector,
     SlicesAtShutdown,
 )
+from netdevice_plugin.provisioning import PfCount
 from netdevice_plugin.sections import Section
 from netdevice_plugin.yamlnode import Problem, YamlError, join, shorten
 
@@ -52,6 +53,7 @@ class Config:
     kubelet_dir: Path = Path("/var/lib/kubelet")  # its --root-dir
     registration: Registration = Registration.SOCKET
     slices_at_shutdown: SlicesAtShutdown = SlicesAtShutdown.KEEP
+    sriov: tuple[PfCount, ...] = ()
     pools: tuple[Pool, ...] = ()
 
 
@@ -130,6 +132,7 @@ def dump(config: Config, form: str = "yaml") -> str:
         "kubeletDir": str(config.kubelet_dir),
         "registration": config.registration.value,
         "slicesAtShutdown": config.slices_at_shutdown.value,
+        "sriov": [provisions.count_plain(count) for count in config.sriov],
         "pools": [_pool_value(pool) for pool in config.pools],
     }
     if form == "json":
@@ -180,6 +183,7 @@ def _config(section: Section) -> Config:
             lambda text: fields.choice(SlicesAtShutdown, text),
             _DEFAULTS.slices_at_shutdown,
         ),
+        sriov=provisions.pf_counts(section),
         pools=_pools(section, prefix),
     )
     section.finish()
@@ -221,7 +225,8 @@ def _check_for_dra(section: Section, pool: Pool) -> None:
 
 def _pool(section: Section, prefix: str) -> Pool:
     section.require("name", "is missing")
-    section.require("selectors", _NOTHING_SELECTED)
+    if "create" not in section.items:
+        section.require("selectors", _NOTHING_SELECTED)
     pool = Pool(
         name=section.text("name", fields.pool_name, ""),
         prefix=prefix,
@@ -236,7 +241,9 @@ def _pool(section: Section, prefix: str) -> Pool:
             for node, path in section.nodes("selectors", empty=_NOTHING_SELECTED)
         ),
         require_carrier=section.flag("requireCarrier", fallback=False),
+        **provisions.read(section),
     )
+    provisions.check(section, pool)
     section.finish()
     return pool
 
@@ -268,7 +275,8 @@ def _pool_value(pool: Pool) -> syntax.Plain:
         "frontend": pool.frontend.value,
         "injection": pool.injection.value,
         "requireCarrier": pool.require_carrier,
-        "selectors": [_selector_value(selector) for selector in pool.selectors],
+        **provisions.plain(pool),
+        **({} if pool.create else {"selectors": [_selector_value(s) for s in pool.selectors]}),
     }
 
 

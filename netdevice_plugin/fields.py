@@ -28,6 +28,8 @@ _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(:([0-9a-fA-F]{2}:){13}[0-
 _ID = re.compile(r"[0-9a-fA-F]{4}")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RANGES = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
+_LINK = re.compile(r"[!-.0-9;-~]{1,127}")  # graphic ASCII but / and :
+_VLANS = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?")
 _NOT_IN_NAMES = re.compile(r"[\s/\x00-\x1f\x7f]")
 
 
@@ -179,4 +181,44 @@ def word(text: str) -> str:
     """Check the name of a driver, of a kind or of a type of link."""
     if not _WORD.fullmatch(text):
         raise ValueError("must be a name of letters, digits, '_' and '-'")
+    return text
+
+
+def link_name(text: str) -> str:
+    """Check the name or altname of one link: no glob."""
+    if not _LINK.fullmatch(text) or text in {".", ".."}:
+        raise ValueError("must be the name of a link: plain characters, without '/' and ':'")
+    return text
+
+
+def link_or_function(text: str) -> str:
+    """Check the name of a link, or a PCI address."""
+    return pci_address(text) if ":" in text else link_name(text)
+
+
+def vlan_protocol(text: str) -> str:
+    """Check the protocol of a VLAN (IEEE 802.1Q and 802.1ad)."""
+    if text.lower() not in {"802.1q", "802.1ad"}:
+        raise ValueError("must be 802.1q or 802.1ad")
+    return text.lower()
+
+
+def vlan_range(text: str) -> tuple[int, int]:
+    """Read `100` or `100-107`: numbers of VLANs, ends included."""
+    low, _, high = text.partition("-")
+    if not _VLANS.fullmatch(text) or not 1 <= int(low) <= int(high or low) <= 4094:
+        raise ValueError("must be a number from 1 to 4094 or a range of such, like 100-107")
+    return int(low), int(high or low)
+
+
+def range_text(numbers: tuple[int, int]) -> str:
+    """Write what `vlan_range` reads."""
+    low, high = numbers
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def argument(text: str) -> str:
+    """Check a word that is handed to another program."""
+    if not text or not text.isprintable() or len(text) > 1024:
+        raise ValueError("must be 1 to 1024 printable characters")
     return text

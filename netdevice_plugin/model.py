@@ -13,7 +13,11 @@ import enum
 import operator
 import re
 
+from netdevice_plugin.provisioning import Creation, Ports, Userspace, VfSettings
+
 VIA_DRA = "@dra"  # ends the key of a pool whose devices DRA hands out; no kind has an @
+
+_AS_THEY_ARE = VfSettings()
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -76,6 +80,7 @@ class PciDevice:
     driver: str = ""  # bound to the function itself: virtio-pci, igb, mlx5_core
     numa_node: int | None = None  # None where the kernel says -1
     root: str = ""  # PCIe root, pci0000:00
+    iommu_group: int | None = None  # None where no IOMMU keeps it apart
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,7 @@ class PhysicalFunction:
     total_vfs: int
     num_vfs: int
     vfs: tuple[tuple[int, str], ...] = ()  # (number, PCI address), by number
+    eswitch: str = ""  # legacy, switchdev; empty where devlink does not say
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,7 @@ class VirtualFunction:
     number: int
     pf_address: str
     pf_name: str = ""  # empty when the PF has no netdev in sight
+    pf_state: str = ""  # operstate of the PF's link
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +132,7 @@ class Interface:
     pf: PhysicalFunction | None = None
     vf: VirtualFunction | None = None
     rdma: str = ""  # RDMA device on the same function: mlx5_0
+    rdma_nodes: tuple[str, ...] = ()  # its character devices: /dev/infiniband/uverbs0
     lent: bool = False  # in a pod; told by its attachment, as it was when it left
 
     @property
@@ -167,6 +175,9 @@ class Snapshot:
 
     interfaces: tuple[Interface, ...] = ()
     protected: tuple[Protection, ...] = ()
+    # Network functions without a link, by PCI address: of no driver, or of one for userspace.
+    # Their ifindex is 0; name and the like are as before, where we took the driver away.
+    functions: tuple[Interface, ...] = ()
     # Two with the same number, but 0, agree on what is under links that are not in them:
     # the kernel has told of no change to any hardware in between.
     reading: int = dataclasses.field(default=0, compare=False)
@@ -259,6 +270,12 @@ class Pool:
     injection: Injection = Injection.HOOK
     selectors: tuple[Selector, ...] = ()  # ORed; none selects nothing
     require_carrier: bool = False  # a link without carrier is unhealthy
+    vf: VfSettings = _AS_THEY_ARE  # for those that are virtual functions
+    reset: bool = False  # reset the function when it comes home
+    rdma: bool = False  # with a link comes its RDMA device
+    userspace: Userspace | None = None
+    create: Creation | None = None
+    ports: Ports | None = None
 
     @property
     def kind(self) -> str:
