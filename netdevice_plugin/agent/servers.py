@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from netdevice_plugin.deviceplugin import Kubelet, Observer, PoolServer
 from netdevice_plugin.model import Listed
@@ -14,11 +15,21 @@ _log = logging.getLogger(__name__)
 
 
 class Servers:
-    """The servers of all resources, while `run` runs; to be made in a loop."""
+    """The servers of all resources, while `run` runs; to be made in a loop.
 
-    def __init__(self, kubelet: Kubelet, observer: Observer) -> None:
+    `ready` makes devices of a resource ready for a container, by key and names, or is None
+    where they are.
+    """
+
+    def __init__(
+        self,
+        kubelet: Kubelet,
+        observer: Observer,
+        ready: Callable[[str, Sequence[str]], Awaitable[object] | None] | None = None,
+    ) -> None:
         self._kubelet = kubelet
         self._observer = observer
+        self._ready = ready
         self._running: dict[str, tuple[PoolServer, asyncio.Task[None]]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -61,7 +72,8 @@ class Servers:
         await asyncio.gather(*tasks, *self._ending.values(), return_exceptions=True)
 
     def _begin(self, kind: str, listing: Listing) -> None:
-        server = PoolServer(listing.pool, self._kubelet, self._observer)
+        ready = functools.partial(self._ready, kind) if self._ready else None
+        server = PoolServer(listing.pool, self._kubelet, self._observer, ready=ready)
         task = asyncio.create_task(self._run(server, kind, self._ending.pop(kind, None)), name=kind)
         task.add_done_callback(self._ended)
         self._running[kind] = server, task

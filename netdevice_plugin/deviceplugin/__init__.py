@@ -7,5 +7,6 @@ published must be resolvable already.
 from netdevice_plugin.deviceplugin.kubelet import Kubelet
 from netdevice_plugin.deviceplugin.observer import Observer, Silence
 from netdevice_plugin.deviceplugin.server import Limits, PoolServer
+from netdevice_plugin.deviceplugin.servicer import Ready
 
-__all__ = ("Kubelet", "Limits", "Observer", "PoolServer", "Silence")
+__all__ = ("Kubelet", "Limits", "Observer", "PoolServer", "Ready", "Silence")

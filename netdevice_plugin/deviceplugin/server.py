@@ -16,7 +16,7 @@ from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2_gr
 from netdevice_plugin.deviceplugin import messages
 from netdevice_plugin.deviceplugin.kubelet import Kubelet
 from netdevice_plugin.deviceplugin.observer import Observer, Silence
-from netdevice_plugin.deviceplugin.servicer import Introduction, Newest, Service
+from netdevice_plugin.deviceplugin.servicer import Introduction, Newest, Ready, Service
 from netdevice_plugin.errors import KubeletError
 from netdevice_plugin.model import Listed, Pool, Registration
 from netdevice_plugin.serving.backoff import Backoff
@@ -45,14 +45,17 @@ class PoolServer:
     started, a list that is not yet filled means that what its pods have is gone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         pool: Pool,
         kubelet: Kubelet,
         observer: Observer | None = None,
+        *,
         limits: Limits = Limits(),
         backoff: Backoff | None = None,
+        ready: Ready | None = None,
     ) -> None:
+        self._ready = ready
         self._pool = pool
         self._kubelet = kubelet
         self._observer = observer or Silence()
@@ -93,7 +96,8 @@ class PoolServer:
 
     async def _round(self, met: Mark | None) -> None:
         """Serve and register once; return when it takes another registration."""
-        service, introduction = Service(self._newest, self._observer), Introduction(self._newest)
+        service = Service(self._newest, self._observer, self._ready)
+        introduction = Introduction(self._newest)
 
         def add(server: grpc.aio.Server) -> None:
             device_plugin.add_DevicePluginServicer_to_server(service, server)

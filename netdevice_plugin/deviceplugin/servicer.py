@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import grpc
 
@@ -18,6 +20,9 @@ from netdevice_plugin.errors import NetdevError
 from netdevice_plugin.model import Pool
 from netdevice_plugin.serving.bell import Bell
 from netdevice_plugin.serving.guard import code_of
+
+# Makes devices ready for a container; None where they are.
+Ready: TypeAlias = Callable[[Sequence[str]], "Awaitable[object] | None"]
 
 
 class Newest:
@@ -38,13 +43,14 @@ class Newest:
 class Service(DevicePluginServicer):
     """A pool's devices, from one registration to its end.
 
-    Nothing is awaited between the check of an Allocate and its answer, so that what
-    was checked still holds.
+    Devices that have to be are made `ready` before they are given out. Nothing is awaited
+    between the last check of an Allocate and its answer, so that what was checked still holds.
     """
 
-    def __init__(self, newest: Newest, observer: Observer) -> None:
+    def __init__(self, newest: Newest, observer: Observer, ready: Ready | None = None) -> None:
         self._newest = newest
         self._observer = observer
+        self._ready = ready
         self._resource = newest.roster.pool.kind
         self._streams = 0
         self._over = False
@@ -118,12 +124,15 @@ class Service(DevicePluginServicer):
     ) -> api.AllocateResponse:
         """Answer with the devices asked for, or with an error that names the one that is not."""
         began = time.perf_counter()
+        names = [name for one in request.container_requests for name in one.devices_ids]
         try:
             answer = messages.allocate(self._newest.roster, request)
+            if self._ready and (work := self._ready(names)):
+                await work
+                answer = messages.allocate(self._newest.roster, request)
         except NetdevError as error:
             self._observer.allocation_failed(self._resource, code_of(error).name)
             raise
-        names = [name for one in request.container_requests for name in one.devices_ids]
         self._observer.allocated(self._resource, names, time.perf_counter() - began)
         return answer
 

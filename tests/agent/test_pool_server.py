@@ -16,8 +16,9 @@ import grpc
 import pytest
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
-from netdevice_plugin.deviceplugin import Kubelet, PoolServer, Silence
+from netdevice_plugin.deviceplugin import Kubelet, PoolServer, Ready, Silence
 from netdevice_plugin.model import Listed, Pool
+from netdevice_plugin.serving.errors import UnhealthyDeviceError
 from tests.agent.scripted import Client, ScriptedKubelet, asynchronous, serving
 from tests.unit.deviceplugin.devices import KIND, POOL, link, listed
 
@@ -261,6 +262,53 @@ def test_a_refusal_names_the_device_and_the_remedy(
 async def test_a_device_that_was_unlisted_a_moment_ago_is_not_handed_out(scene: Scene) -> None:
     async with scene.run(listed("eth1")) as client:
         scene.server.publish([])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.allocate("eth1")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def waiting(scene: Scene, ready: Ready) -> Scene:
+    scene.server = PoolServer(POOL, scene.ours, scene.heard, ready=ready)
+    return scene
+
+
+@asynchronous
+async def test_a_device_is_made_ready_before_it_is_handed_out(scene: Scene) -> None:
+    made: list[tuple[str, ...]] = []
+
+    async def make(names: Sequence[str]) -> None:
+        await asyncio.sleep(0)
+        made.append(tuple(names))
+
+    async with waiting(scene, make).run(listed("eth1"), listed("eth2")) as client:
+        answer = await client.allocate("eth2", "eth1")
+        assert made == [("eth2", "eth1")]
+        assert [one.name for one in answer.cdi_devices] == [f"{KIND}=eth2", f"{KIND}=eth1"]
+        with pytest.raises(grpc.aio.AioRpcError):
+            await client.allocate("eth9")
+        assert len(made) == 1
+
+
+@asynchronous
+async def test_a_device_that_cannot_be_made_ready_is_not_handed_out(scene: Scene) -> None:
+    async def fail(_names: Sequence[str]) -> None:
+        raise UnhealthyDeviceError("eth1 is in a group with eth0", hint="bind both")
+
+    async with waiting(scene, fail).run(listed("eth1")) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.allocate("eth1")
+        assert caught.value.details() == "eth1 is in a group with eth0; bind both"
+    assert scene.heard.refusals == ["FAILED_PRECONDITION"]
+
+
+@asynchronous
+async def test_a_device_that_vanishes_while_it_is_made_ready_is_not_handed_out(
+    scene: Scene,
+) -> None:
+    async def lose(_names: Sequence[str]) -> None:
+        scene.server.publish([])
+
+    async with waiting(scene, lose).run(listed("eth1")) as client:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.allocate("eth1")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
