@@ -61,7 +61,7 @@ class Scene:
     def server(
         self, pool: Pool = POOL, limits: Limits = DEFAULT, backoff: Backoff | None = None
     ) -> PoolServer:
-        server = PoolServer(pool, self.ours, self.heard, limits, backoff)
+        server = PoolServer(pool, self.ours, self.heard, limits=limits, backoff=backoff)
         server.publish([listed("eth1")])
         return server
 
