@@ -67,8 +67,8 @@ const char options_help[] =
 struct rule {
     char name[16]; /* no pointer, which would need a relocation */
     unsigned int commands; /* a bit for each command that has it */
-    int (*take)(struct parser *parser, const char *value);
-    bool flag;    /* takes no value; `take` gets NULL */
+    int (*take)(struct parser *parser, const char *value); /* NULL: a flag */
+    uint16_t flag; /* where it is in the options; a flag takes no value */
     bool repeats;
 };
 
@@ -296,76 +296,40 @@ static int take_channels(struct parser *parser, const char *value)
     return take_setting(parser, value, SETTING_CHANNELS);
 }
 
-/* ---- flags ---- */
-
-static int take_no_addresses(struct parser *parser, const char *value)
-{
-    (void)value;
-    parser->out->no_addresses = true;
-    return 0;
-}
-
-static int take_keep_down(struct parser *parser, const char *value)
-{
-    (void)value;
-    parser->out->keep_down = true;
-    return 0;
-}
-
-static int take_gateway(struct parser *parser, const char *value)
-{
-    (void)value;
-    parser->out->gateway = true;
-    return 0;
-}
-
-static int take_force(struct parser *parser, const char *value)
-{
-    (void)value;
-    parser->out->force = true;
-    return 0;
-}
-
-static int take_forget(struct parser *parser, const char *value)
-{
-    (void)value;
-    parser->out->forget = true;
-    return 0;
-}
-
 /* ---- the command line ---- */
 
 #define ATTACH (1U << COMMAND_ATTACH)
 #define DETACH (1U << COMMAND_DETACH)
 #define RECLAIM (1U << COMMAND_RECLAIM)
+#define FLAG(member) offsetof(struct options, member)
 
 static const struct rule rules[] = {
-    {"device", ATTACH | DETACH | RECLAIM, take_device, false, false},
-    {"run-dir", ATTACH | DETACH | RECLAIM, take_run_dir, false, false},
-    {"link", ATTACH, take_link, false, false},
-    {"link-ifindex", ATTACH, take_link_ifindex, false, false},
-    {"link-mac", ATTACH, take_link_mac, false, false},
-    {"link-pci", ATTACH, take_link_pci, false, false},
-    {"link-kind", ATTACH, take_link_kind, false, false},
-    {"as", ATTACH, take_as, false, false},
-    {"mtu", ATTACH, take_mtu, false, false},
-    {"mac", ATTACH, take_mac, false, false},
-    {"address", ATTACH, take_address, false, true},
-    {"no-addresses", ATTACH, take_no_addresses, true, false},
-    {"route", ATTACH, take_route, false, true},
-    {"gateway", ATTACH, take_gateway, true, false},
-    {"rule", ATTACH, take_rule, false, true},
-    {"neighbour", ATTACH, take_neighbour, false, true},
-    {"vrf", ATTACH, take_vrf, false, false},
-    {"vlan", ATTACH, take_vlan, false, false},
-    {"sysctl", ATTACH, take_sysctl, false, true},
-    {"feature", ATTACH, take_feature, false, true},
-    {"ring", ATTACH, take_ring, false, true},
-    {"channels", ATTACH, take_channels, false, true},
-    {"keep-down", ATTACH, take_keep_down, true, false},
-    {"wait", ATTACH, take_wait, false, false},
-    {"force", RECLAIM, take_force, true, false},
-    {"forget", RECLAIM, take_forget, true, false},
+    {"device", ATTACH | DETACH | RECLAIM, take_device, 0, false},
+    {"run-dir", ATTACH | DETACH | RECLAIM, take_run_dir, 0, false},
+    {"link", ATTACH, take_link, 0, false},
+    {"link-ifindex", ATTACH, take_link_ifindex, 0, false},
+    {"link-mac", ATTACH, take_link_mac, 0, false},
+    {"link-pci", ATTACH, take_link_pci, 0, false},
+    {"link-kind", ATTACH, take_link_kind, 0, false},
+    {"as", ATTACH, take_as, 0, false},
+    {"mtu", ATTACH, take_mtu, 0, false},
+    {"mac", ATTACH, take_mac, 0, false},
+    {"address", ATTACH, take_address, 0, true},
+    {"no-addresses", ATTACH, NULL, FLAG(no_addresses), false},
+    {"route", ATTACH, take_route, 0, true},
+    {"gateway", ATTACH, NULL, FLAG(gateway), false},
+    {"rule", ATTACH, take_rule, 0, true},
+    {"neighbour", ATTACH, take_neighbour, 0, true},
+    {"vrf", ATTACH, take_vrf, 0, false},
+    {"vlan", ATTACH, take_vlan, 0, false},
+    {"sysctl", ATTACH, take_sysctl, 0, true},
+    {"feature", ATTACH, take_feature, 0, true},
+    {"ring", ATTACH, take_ring, 0, true},
+    {"channels", ATTACH, take_channels, 0, true},
+    {"keep-down", ATTACH, NULL, FLAG(keep_down), false},
+    {"wait", ATTACH, take_wait, 0, false},
+    {"force", RECLAIM, NULL, FLAG(force), false},
+    {"forget", RECLAIM, NULL, FLAG(forget), false},
 };
 
 enum { RULES = sizeof rules / sizeof rules[0] };
@@ -420,8 +384,10 @@ static int take_option(struct parser *parser, int argc, char **argv, int *at)
     int rc = find_rule(parser, span_cut(&rest, '=', &joined), word);
     if (rc < 0)
         return rc;
-    if (parser->rule->flag)
-        return joined ? parser_fail(parser, "takes no value") : parser->rule->take(parser, NULL);
+    if (parser->rule->take == NULL) {
+        *((bool *)parser->out + parser->rule->flag) = true;
+        return joined ? parser_fail(parser, "takes no value") : 0;
+    }
     if (joined)
         return parser->rule->take(parser, rest.data);
     if (*at >= argc)

@@ -17,6 +17,8 @@ int parser_refuse(struct parser *parser, struct span value, const char *why); /*
 
 int parser_number(struct parser *parser, struct span value, uint32_t least, uint32_t most,
                   uint32_t *out);
+/* The number of the word among `words`, which have a blank between them. */
+int parser_choose(struct parser *parser, struct span word, const char *words);
 bool ip_is_unspecified(const struct ip *ip);
 bool ip_is_multicast(const struct ip *ip);
 

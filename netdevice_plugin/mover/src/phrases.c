@@ -23,44 +23,52 @@ static struct span next_word(struct span *rest)
 struct phrase {
     struct parser *parser;
     struct span rest;
-    const char *const *keywords; /* to a NULL; the last one alone has no value */
-    uint32_t seen;               /* a bit for each keyword */
-    struct span word, value;     /* of the keyword at hand */
+    const char *keywords;    /* with a blank between them */
+    uint32_t seen;           /* a bit for each keyword */
+    struct span word, value; /* of the keyword at hand */
 };
 
-static struct phrase phrase_of(struct parser *parser, const char *text, const char *const *keywords)
+static struct phrase phrase_of(struct parser *parser, const char *text, const char *keywords)
 {
     return (struct phrase){.parser = parser, .rest = span_of(text), .keywords = keywords};
 }
 
-static int refuse_keyword(struct phrase *phrase)
+int parser_choose(struct parser *parser, struct span word, const char *words)
 {
-    struct text *error = &phrase->parser->error;
+    struct span rest = span_of(words);
 
-    parser_refuse(phrase->parser, phrase->word, "is none of ");
-    for (size_t i = 0; phrase->keywords[i] != NULL; i++) {
-        text_put(error, i == 0 ? "" : ", ");
-        text_put(error, phrase->keywords[i]);
+    for (int i = 0; rest.length > 0; i++) {
+        struct span one = span_cut(&rest, ' ', NULL);
+        if (one.length == word.length && memcmp(one.data, word.data, one.length) == 0)
+            return i;
+    }
+    parser_refuse(parser, word, "is none of ");
+    for (; *words != '\0'; words++) {
+        if (*words == ' ')
+            text_put_char(&parser->error, ',');
+        text_put_char(&parser->error, *words);
     }
     return -EINVAL;
 }
 
-/* The number of the next keyword, with its value in the phrase. -ENOENT: that was all. */
-static int next_keyword(struct phrase *phrase, bool last_is_bare)
-{
-    int i = 0;
+#define NONE_BARE (-1)
 
+/*
+ * The number of the next keyword, with its value in the phrase, but for the one that is
+ * `bare`. -ENOENT: that was all.
+ */
+static int next_keyword(struct phrase *phrase, int bare)
+{
     phrase->word = next_word(&phrase->rest);
     if (phrase->word.length == 0)
         return -ENOENT;
-    while (phrase->keywords[i] != NULL && !span_is(phrase->word, phrase->keywords[i]))
-        i++;
-    if (phrase->keywords[i] == NULL)
-        return refuse_keyword(phrase);
+    int i = parser_choose(phrase->parser, phrase->word, phrase->keywords);
+    if (i < 0)
+        return i;
     if (phrase->seen & 1U << i)
         return parser_refuse(phrase->parser, phrase->word, "is there twice");
     phrase->seen |= 1U << i;
-    if (last_is_bare && phrase->keywords[i + 1] == NULL)
+    if (i == bare)
         return i;
     phrase->value = next_word(&phrase->rest);
     if (phrase->value.length == 0)
@@ -95,18 +103,13 @@ static int take_network(struct parser *parser, struct span word, const char *why
 
 static int take_scope(struct phrase *phrase, uint8_t *out)
 {
-    static const struct {
-        const char *name;
-        uint8_t scope; /* RT_SCOPE_* */
-    } scopes[] = {{"global", 0}, {"link", 253}, {"host", 254}};
+    static const uint8_t scopes[] = {0, 253, 254}; /* RT_SCOPE_* */
+    int i = parser_choose(phrase->parser, phrase->value, "global link host");
 
-    for (size_t i = 0; i < sizeof scopes / sizeof scopes[0]; i++) {
-        if (span_is(phrase->value, scopes[i].name)) {
-            *out = scopes[i].scope;
-            return 0;
-        }
-    }
-    return parser_refuse(phrase->parser, phrase->value, "is none of global, link, host");
+    if (i < 0)
+        return i;
+    *out = scopes[i];
+    return 0;
 }
 
 static int take_route_word(struct phrase *phrase, int keyword, struct route_arg *route)
@@ -150,8 +153,7 @@ static int finish_route(struct parser *parser, struct route_arg *route)
 
 int take_route(struct parser *parser, const char *value)
 {
-    static const char *const keywords[] = {"via", "src", "metric", "table", "scope", "onlink", 0};
-    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct phrase phrase = phrase_of(parser, value, "via src metric table scope onlink");
     struct options *out = parser->out;
     int keyword, rc = 0;
 
@@ -163,7 +165,7 @@ int take_route(struct parser *parser, const char *value)
     if (!span_is(word, "default")) /* its family is not known yet */
         rc = take_network(parser, word, "is no destination (as 198.51.100.0/24, or default)",
                           &route->destination);
-    while (rc == 0 && (keyword = next_keyword(&phrase, true)) != -ENOENT)
+    while (rc == 0 && (keyword = next_keyword(&phrase, 5)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_route_word(&phrase, keyword, route);
     if (rc == 0)
         rc = finish_route(parser, route);
@@ -219,9 +221,7 @@ static int take_rule_word(struct phrase *phrase, int keyword, struct rule_arg *r
 
 int take_rule(struct parser *parser, const char *value)
 {
-    static const char *const keywords[] = {"from", "to",    "fwmark",   "iif",
-                                           "oif",  "table", "priority", NULL};
-    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct phrase phrase = phrase_of(parser, value, "from to fwmark iif oif table priority");
     struct options *out = parser->out;
     int keyword, rc = 0;
 
@@ -229,7 +229,7 @@ int take_rule(struct parser *parser, const char *value)
         return parser_fail(parser, "more than 64");
     struct rule_arg *rule = &out->rules[out->rule_count];
     *rule = (struct rule_arg){0};
-    while (rc == 0 && (keyword = next_keyword(&phrase, false)) != -ENOENT)
+    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_rule_word(&phrase, keyword, rule);
     if (rc < 0)
         return rc;
@@ -281,40 +281,44 @@ static int take_name(struct parser *parser, struct span word, char out[LINK_NAME
 
 int take_vrf(struct parser *parser, const char *value)
 {
-    static const char *const keywords[] = {"table", NULL};
-    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct phrase phrase = phrase_of(parser, value, "table");
     struct vrf_arg *vrf = &parser->out->vrf;
     int keyword;
 
     int rc = take_name(parser, next_word(&phrase.rest), vrf->name);
-    while (rc == 0 && (keyword = next_keyword(&phrase, false)) != -ENOENT)
+    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_number(&phrase, 1, &vrf->table);
     if (rc == 0 && vrf->table == 0)
         return parser_refuse(parser, span_of(value), "names no table");
     return rc;
 }
 
+static int take_protocol(struct phrase *phrase, uint16_t *out)
+{
+    static const uint16_t protocols[] = {ETH_P_8021Q, ETH_P_8021AD};
+    int i = parser_choose(phrase->parser, phrase->value, "802.1q 802.1ad");
+
+    if (i < 0)
+        return i;
+    *out = protocols[i];
+    return 0;
+}
+
 static int take_vlan_word(struct phrase *phrase, int keyword, struct vlan_arg *vlan)
 {
-    if (keyword == 0)
-        return take_name(phrase->parser, phrase->value, vlan->name);
-    if (span_is(phrase->value, "802.1ad"))
-        vlan->protocol = ETH_P_8021AD;
-    else if (!span_is(phrase->value, "802.1q"))
-        return parser_refuse(phrase->parser, phrase->value, "is none of 802.1q, 802.1ad");
-    return 0;
+    return keyword == 0 ? take_name(phrase->parser, phrase->value, vlan->name)
+                        : take_protocol(phrase, &vlan->protocol);
 }
 
 int take_vlan(struct parser *parser, const char *value)
 {
-    static const char *const keywords[] = {"name", "protocol", NULL};
-    struct phrase phrase = phrase_of(parser, value, keywords);
+    struct phrase phrase = phrase_of(parser, value, "name protocol");
     struct vlan_arg *vlan = &parser->out->vlan;
     int keyword;
 
     vlan->protocol = ETH_P_8021Q;
     int rc = parser_number(parser, next_word(&phrase.rest), 1, VLAN_MAX, &vlan->id);
-    while (rc == 0 && (keyword = next_keyword(&phrase, false)) != -ENOENT)
+    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_vlan_word(&phrase, keyword, vlan);
     return rc;
 }
