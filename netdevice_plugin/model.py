@@ -13,12 +13,13 @@ import enum
 import operator
 import re
 
-from netdevice_plugin.provisioning import Creation, Ports, Userspace, VfSettings
+from netdevice_plugin.provisioning import Creation, Node, Ports, Userspace, VfSettings
 
 VIA_DRA = "@dra"  # ends the key of a pool whose devices DRA hands out; no kind has an @
 
 _AS_THEY_ARE = VfSettings()
 
+_PCI_DEVICE = re.compile(r"pci-([0-9a-f]{4,8})-([0-9a-f]{2})-([0-9a-f]{2})-([0-7])")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -162,6 +163,7 @@ class Protection:
     ifindex: int
     reason: str
     hard: bool = True
+    uplink: bool = False  # the node's own, or above or below such: none may be made on it either
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +180,7 @@ class Snapshot:
     # Network functions without a link, by PCI address: of no driver, or of one for userspace.
     # Their ifindex is 0; name and the like are as before, where we took the driver away.
     functions: tuple[Interface, ...] = ()
+    born: frozenset[str] = frozenset()  # devices whose link was made in a pod, and is there now
     # Two with the same number, but 0, agree on what is under links that are not in them:
     # the kernel has told of no change to any hardware in between.
     reading: int = dataclasses.field(default=0, compare=False)
@@ -297,13 +300,34 @@ class Pool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a link is made of that is born in its pod."""
+
+    creation: Creation
+    number: int  # one of the creation's
+    parent: Interface  # as it is now; of one that is not here nothing but its name
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A link as a pool offers it. One name in CDI, device plugin and DRA."""
 
     name: str
     pool: str
-    interface: Interface
+    interface: Interface  # of one that is to be made: as it will be, without an ifindex
     lent: bool = False  # in a pod now; `interface` is how it was when it left
+    made: Made | None = None
+    nodes: tuple[Node, ...] = ()  # of a userspace device, as far as they are known now
+
+    @property
+    def userspace(self) -> bool:
+        """Whether it is a function that a program in the pod drives: by its name, as no link's."""
+        return bool(self.name.startswith("pci-") and pci_address_of(self.name))
+
+    @property
+    def pci(self) -> PciDevice | None:
+        """The PCI function that it sits on: a link that is to be made on its parent's."""
+        return self.made.parent.pci if self.made else self.interface.pci
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,3 +368,9 @@ def interface_name(device: str) -> str:
 def pci_device_name(address: str) -> str:
     """Name a PCI function that has no netdev: 0000:03:00.1 is pci-0000-03-00-1."""
     return "pci-" + address.lower().replace(":", "-").replace(".", "-")
+
+
+def pci_address_of(device: str) -> str:
+    """Undo `pci_device_name`; empty for any other name. No link's is as long."""
+    found = _PCI_DEVICE.fullmatch(device)
+    return "{}:{}:{}.{}".format(*found.groups()) if found else ""

@@ -10,6 +10,14 @@ import enum
 from pathlib import Path
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """A device node that a container gets: the host's, and where the container finds it."""
+
+    host_path: str
+    container_path: str
+
+
 class BindAt(enum.Enum):
     """When a device is bound to its userspace driver."""
 
