@@ -12,6 +12,8 @@ from tests.kernel.mover.harness import Containers, unmount
 from tests.vm import relay
 from tests.vm.nics import HOST, Nics
 from tests.vm.node import Node
+from tests.vm.plugs import Plugs
+from tests.vm.qmp import Qmp
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,3 +59,17 @@ def containers(run_dir: pathlib.Path) -> Iterator[Containers]:
 def all_nics() -> Nics:
     """The NICs, under names of ours, with two VFs made."""
     return Nics.found()
+
+
+@pytest.fixture(scope="session")
+def qmp(all_nics: Nics) -> Qmp:
+    """QEMU's monitor. The guest's own NICs have their names before others come."""
+    return Qmp()
+
+
+@pytest.fixture
+def plugs(qmp: Qmp) -> Iterator[Plugs]:
+    """Plugs NICs into free slots; they are pulled at the end."""
+    plugging = Plugs(qmp)
+    yield plugging
+    plugging.close()

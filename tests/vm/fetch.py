@@ -24,7 +24,9 @@ LIBRARIES = "usr/lib/x86_64-linux-gnu"
 MODULES = (
     *("9pnet_virtio", "9p", "overlay"),  # the guest's root
     *("igb", "igbvf", "virtio_net"),
-    *("dummy", "bonding", "8021q", "ipvlan", "vrf", "veth"),
+    *("dummy", "bonding", "8021q", "ipvlan", "macvlan", "vrf", "veth"),
+    *("vfio_pci", "vfio_iommu_type1", "uio_pci_generic"),
+    *("virtio_console", "rdma_rxe", "ib_uverbs"),
 )
 
 

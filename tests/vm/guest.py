@@ -16,27 +16,13 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.vm import initramfs
+from tests.vm import hardware, initramfs
 from tests.vm.fetch import Kit
 
 PORT = "/dev/ttyS1"  # where the guest writes its lines
 BOOT = 60.0  # seconds until the first line; 10 are usual
 SILENCE = 120.0  # seconds between two lines
 BOOTS = 2  # an emulated boot hangs about once in a hundred
-
-# An igb without VFs, one with them on a NUMA node of its own, and a virtio NIC.
-_HARDWARE = """
--M q35 -smp 2 -m 1G -accel tcg,thread=multi -cpu max
--object memory-backend-ram,id=m0,size=512M -object memory-backend-ram,id=m1,size=512M
--numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1
--device pcie-root-port,id=rp1,bus=pcie.0,chassis=1,slot=1
--device pcie-root-port,id=rp2,bus=pcie.0,chassis=2,slot=2
--device pxb-pcie,id=px,bus=pcie.0,bus_nr=128,numa_node=1
--device pcie-root-port,id=rp3,bus=px,chassis=3,slot=3
--netdev hubport,id=h1,hubid=0 -device igb,bus=rp1,netdev=h1,mac=52:54:00:00:01:01
--netdev hubport,id=h2,hubid=0 -device virtio-net-pci,bus=rp2,netdev=h2,mac=52:54:00:00:02:01
--netdev hubport,id=h3,hubid=0 -device igb,bus=rp3,netdev=h3,mac=52:54:00:00:03:01
-"""
 
 
 class GuestError(Exception):
@@ -98,13 +84,14 @@ class Guest:
 
 def _arguments(kit: Kit, initrd: pathlib.Path, console: pathlib.Path) -> Iterator[str]:
     yield from ("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
-    yield from _HARDWARE.split()
+    yield from hardware.arguments(console.parent)
     yield from ("-serial", f"file:{console}", "-serial", "stdio", "-monitor", "none")
     root = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
     yield from ("-fsdev", root, "-device", "virtio-9p-pci,bus=pcie.0,fsdev=root,mount_tag=root")
     yield from ("-kernel", str(kit.kernel), "-initrd", str(initrd))
     # The clock of an emulated processor is right, and calibrating it takes seconds.
-    yield from ("-append", "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check")
+    clock = "tsc=reliable no_timer_check"
+    yield from ("-append", f"console=ttyS0 panic=-1 quiet {clock} {hardware.command_line()}")
 
 
 @contextlib.contextmanager

@@ -33,9 +33,12 @@ mount -t tmpfs tmpfs /root/run
 mkdir -p /root/dev/pts /root/dev/shm
 mount -t devpts devpts /root/dev/pts
 mount -t tmpfs tmpfs /root/dev/shm
+mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 ip link set lo up
 stty -F /root/dev/ttyS1 raw
-chroot /root /usr/bin/env -i {environment} /bin/sh -c {command}
+cd /root
+mount --move . /
+chroot . /usr/bin/env -i {environment} /bin/sh -c {command}
 poweroff -f
 """
 
