@@ -15,8 +15,9 @@ from pathlib import Path
 from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.errors import InventoryError
 from netdevice_plugin.inventory import decode, routes
+from netdevice_plugin.inventory.pfs import name_pfs
 from netdevice_plugin.inventory.source import SYSFS
-from netdevice_plugin.inventory.sysfs import Sysfs, name_pfs
+from netdevice_plugin.inventory.sysfs import Sysfs
 from netdevice_plugin.model import Address, Interface, Protection, Route, Snapshot
 
 _IFF_RUNNING = 0x40
@@ -78,7 +79,7 @@ def merge(
     merged = name_pfs(tuple(one for one, _ in both))
     pairs = zip(merged, both, strict=True)
     _memory.keep(reading, sysfs, ((record, one) for one, (_, record) in pairs if record))
-    return Snapshot(interfaces=merged, protected=_protected(snapshot, merged), reading=reading)
+    return dataclasses.replace(snapshot, interfaces=merged, protected=_protected(snapshot, merged))
 
 
 def _rank(one: tuple[Interface, Attachment | None]) -> tuple[int, bool]:
@@ -116,6 +117,7 @@ def rebuild(attachment: Attachment, sysfs: Sysfs, now: float) -> Interface:
         pf=hardware.pf,
         vf=hardware.vf,
         rdma=hardware.rdma,
+        rdma_nodes=hardware.rdma_nodes,
         lent=True,
     )
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from netdevice_plugin.errors import InventoryError
-from netdevice_plugin.inventory import decode, sysfs, uplinks, wire
+from netdevice_plugin.inventory import decode, pfs, sysfs, uplinks, wire
 from netdevice_plugin.inventory.decode import AddressKey, Link
 from netdevice_plugin.inventory.table import RoutingTable
 from netdevice_plugin.model import Address, Interface, Snapshot
@@ -45,6 +45,14 @@ class Wants(NamedTuple):
     links: tuple[int, ...] = ()
     devices: tuple[Link, ...] = ()  # to look up in sysfs what is under them
     routes: bool = False
+    hardware: bool = False  # all devices are wanted then
+
+
+class Hardware(NamedTuple):
+    """What stands under no link, or only the whole can tell."""
+
+    functions: Sequence[Interface] = ()  # that have none
+    modes: Mapping[str, str] = {}  # of eswitches, by PCI address of the PF
 
 
 class Found(NamedTuple):
@@ -53,6 +61,7 @@ class Found(NamedTuple):
     links: Sequence[bytes] = ()
     devices: Sequence[Interface] = ()
     routes: tuple[Sequence[bytes], Sequence[bytes]] | None = None  # and nexthops
+    hardware: Hardware | None = None
 
 
 class Mirror:
@@ -75,6 +84,8 @@ class Mirror:
         self._abroad: set[int] = set()  # whose lower link is in another namespace
         self._unread: set[int] = set()
         self._undescribed: set[int] = set()
+        self._unexamined = True  # the hardware as a whole
+        self._hardware = Hardware()
         self._stirred: set[int] = set()  # whose addresses or routes changed
         self._lost: set[str] = set()  # addresses that were removed
         for body in listing.addresses:
@@ -96,6 +107,7 @@ class Mirror:
     def devices_changed(self) -> None:
         """Look again at what is under the links: something was added, removed or bound."""
         self.reading = next(_readings)
+        self._unexamined = True
         self._undescribed.update(i for i, link in self._links.items() if sysfs.has_device(link))
 
     def wants(self) -> Wants:
@@ -108,6 +120,7 @@ class Mirror:
             tuple(sorted(self._unread)),
             tuple(self._links[i] for i in sorted(self._undescribed)),
             self._routes.stale,
+            self._unexamined,
         )
 
     def accept(self, wants: Wants, found: Found) -> None:
@@ -115,6 +128,9 @@ class Mirror:
         for interface in found.devices:
             self._undescribed.discard(interface.ifindex)
             self._shown[interface.ifindex] = interface
+        if found.hardware is not None:
+            self._unexamined = False
+            self._hardware = _alike(found.hardware, self._hardware)
         self._unread.difference_update(wants.links)
         for body in found.links:
             self._take(self._decode(body))
@@ -131,12 +147,16 @@ class Mirror:
         self._stir()
         interfaces = self._name_pfs()
         return Snapshot(
-            interfaces=interfaces, protected=self._guard.protect(interfaces), reading=self.reading
+            interfaces=interfaces,
+            protected=self._guard.protect(interfaces),
+            functions=self._functions(interfaces),
+            reading=self.reading,
         )
 
     def resemble(self, other: Mirror) -> None:
         """Show the objects of another mirror where they are equal."""
         self._stir()
+        self._hardware = _alike(self._hardware, other._hardware)
         self._name_pfs()
         for ifindex, mine in self._shown.items():
             theirs = other._shown.get(ifindex)
@@ -148,10 +168,20 @@ class Mirror:
     def _name_pfs(self) -> tuple[Interface, ...]:
         """List what is shown by ifindex, and tell VFs the name of their PF."""
         ordered = tuple(map(self._shown.__getitem__, sorted(self._shown)))
-        named = sysfs.name_pfs(ordered)
+        named = pfs.name_pfs(ordered, self._hardware.modes)
         if named is not ordered:
             self._shown.update((interface.ifindex, interface) for interface in named)
         return named
+
+    def _functions(self, interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
+        """Show the functions without a link; it may have come since they were read."""
+        if not self._hardware.functions:
+            return ()
+        linked = {one.pci.address for one in interfaces if one.pci}
+        links = pfs.links_of(interfaces)
+        named = [pfs.name_pf(one, links) for one in self._hardware.functions]
+        self._hardware = self._hardware._replace(functions=named)
+        return tuple(one for one in named if one.pci and one.pci.address not in linked)
 
     def _hear(self, message: wire.Message) -> None:
         kind, flags, body = message
@@ -271,3 +301,19 @@ class Mirror:
                     shown, addresses=addresses, routes=routes
                 )
         self._stirred.clear()
+
+
+def _alike(mine: Hardware, theirs: Hardware) -> Hardware:
+    """Show the objects that were there before where they are equal."""
+    known = {one.pci: one for one in theirs.functions}
+
+    def same(one: Interface) -> Interface:
+        other = known.get(one.pci)
+        return other if other is not None and _bare(other) == _bare(one) else one
+
+    return mine._replace(functions=[same(one) for one in mine.functions])
+
+
+def _bare(function: Interface) -> Interface:
+    """Without what its PF's link says."""
+    return pfs.name_pf(function, {})

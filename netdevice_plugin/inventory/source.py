@@ -11,11 +11,11 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from netdevice_plugin.inventory import decode, routes, rtnl, wire
-from netdevice_plugin.inventory.mirror import Found, Listing, Mirror, Wants
+from netdevice_plugin.inventory import decode, devlink, routes, rtnl, wire
+from netdevice_plugin.inventory.mirror import Found, Hardware, Listing, Mirror, Wants
 from netdevice_plugin.inventory.rtnl import Query
 from netdevice_plugin.inventory.sysfs import Sysfs
-from netdevice_plugin.model import Snapshot
+from netdevice_plugin.model import Interface, Snapshot
 
 SYSFS = Path("/sys")
 
@@ -60,13 +60,20 @@ class Reader:
         """Read what a mirror wants."""
         reading = Sysfs(self.sysfs)
         devices = [reading.describe(link) for link in wants.devices]
+        hardware = _hardware(reading, devices) if wants.hardware else None
         links = _some(wants.links)
         if not wants.routes:
-            return Found(links, devices)
+            return Found(links, devices, None, hardware)
         # Routes vanish with a link after that has been told, but before this is answered: it
         # takes the lock that is held meanwhile.
         rtnl.ask([Query("loopback", RTM_GETLINK, _which(1))])
-        return Found(links, devices, _routes())
+        return Found(links, devices, _routes(), hardware)
+
+
+def _hardware(reading: Sysfs, devices: Sequence[Interface]) -> Hardware:
+    """Read what is of no link; of the links that are wanted too are all that have a device."""
+    pfs = {one.pci.address for one in devices if one.pf and one.pci}
+    return Hardware(reading.functions(), devlink.eswitch_modes(sorted(pfs)))
 
 
 def _which(ifindex: int) -> bytes:

@@ -25,6 +25,9 @@ _ROOT = re.compile(r"pci[0-9a-f]{4,8}:[0-9a-f]{2}")
 _VIRTFN = re.compile(r"virtfn([0-9]{1,5})")
 _ID = re.compile(r"(?:0x)?([0-9a-f]{4})")
 _REPRESENTOR = re.compile(r"(c[0-9]+)?pf[0-9]+([vs]f[0-9]+)?")
+_RDMA_CLASSES = ("infiniband_verbs", "infiniband_mad")
+_RDMA = re.compile(r"(uverbs|umad|issm)[0-9]{1,5}|rdma_cm")
+_NETWORK = "0x02"  # the base class of PCI functions for networks
 _INT = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -37,6 +40,7 @@ class Hardware:
     pf: PhysicalFunction | None = None
     vf: VirtualFunction | None = None
     rdma: str = ""
+    rdma_nodes: tuple[str, ...] = ()
 
 
 class Sysfs:
@@ -58,7 +62,7 @@ class Sysfs:
             return interface
         found = self._hardware(path)
         if representor(interface.port):  # it shares the device of the PF, but is no PF
-            found = dataclasses.replace(found, pf=None, rdma="")
+            found = dataclasses.replace(found, pf=None, rdma="", rdma_nodes=())
         return dataclasses.replace(
             interface,
             speed=self._speed(path, interface),
@@ -67,7 +71,18 @@ class Sysfs:
             pf=found.pf,
             vf=found.vf,
             rdma=found.rdma,
+            rdma_nodes=found.rdma_nodes,
         )
+
+    def functions(self) -> tuple[Interface, ...]:
+        """List the network functions that no driver of the kernel's makes a link of.
+
+        Those are without a driver, or have one for userspace. One with a driver has its
+        link elsewhere, in a pod maybe. By PCI address.
+        """
+        base = self._root / "bus/pci/devices"
+        found = [self._unlinked(base / name) for name in sorted(_names(base))]
+        return tuple(interface for interface in found if interface)
 
     def function(self, address: str) -> Hardware:
         """Describe the PCI function of a link that is elsewhere: sysfs keeps it."""
@@ -78,6 +93,15 @@ class Sysfs:
             return Hardware(pci=PciDevice(address=address))
         virtio = sorted(name for name in _names(path) if name.startswith("virtio"))
         return self._hardware(path / virtio[0] if virtio else path)
+
+    def _unlinked(self, path: Path) -> Interface | None:
+        driver = _link_name(path, "driver")  # first: nearly all functions have one of the kernel's
+        if driver and not for_userspace(driver):
+            return None
+        if not _BDF.fullmatch(path.name) or not _text(path, "class").startswith(_NETWORK):
+            return None
+        found = self._hardware(path)
+        return Interface(ifindex=0, name="", driver=driver, pci=found.pci, pf=found.pf, vf=found.vf)
 
     def _device(self, link: Link) -> Path | None:
         """Find the directory of the device under a link, if it has one."""
@@ -101,13 +125,44 @@ class Sysfs:
         function = _pci_function(real)
         if not function:
             return Hardware(driver=_link_name(real, "driver"))
+        rdma = next(iter(sorted(_names(function / "infiniband"))), "")
         return Hardware(
             driver=_link_name(real, "driver"),
-            pci=_pci(function),
+            pci=self._pci(function),
             pf=self._pf(function),
             vf=self._vf(function),
-            rdma=next(iter(sorted(_names(function / "infiniband"))), ""),
+            rdma=rdma,
+            rdma_nodes=self._rdma_nodes(function) if rdma else (),
         )
+
+    def _rdma_nodes(self, function: Path) -> tuple[str, ...]:
+        """List the character devices of an RDMA device, and that of all which makes connections."""
+        found = [name for kind in _RDMA_CLASSES for name in _names(function / kind)]
+        if (self._root / "class/misc/rdma_cm").exists():
+            found.append("rdma_cm")
+        return tuple(f"/dev/infiniband/{name}" for name in sorted(found) if _RDMA.fullmatch(name))
+
+    def _pci(self, function: Path) -> PciDevice:
+        root = next((part for part in function.parts if _ROOT.fullmatch(part)), "")
+        node = _number(function, "numa_node")
+        driver = _link_name(function, "driver")
+        return PciDevice(
+            address=function.name,
+            vendor=_id(function, "vendor"),
+            device=_id(function, "device"),
+            driver=driver,
+            numa_node=node if node is not None and node >= 0 else None,
+            root=root,
+            iommu_group=self._iommu_group(function, driver),
+        )
+
+    def _iommu_group(self, function: Path, driver: str) -> int | None:
+        number = _link_name(function, "iommu_group")
+        if not _INT.fullmatch(number):
+            return None
+        # Without an IOMMU vfio makes up groups of its own, which keep nothing apart.
+        made_up = for_userspace(driver) and _text(function / "iommu_group", "name")
+        return None if made_up == "vfio-noiommu" else int(number)
 
     def _pf(self, function: Path) -> PhysicalFunction | None:
         total = _number(function, "sriov_totalvfs") or 0
@@ -154,27 +209,10 @@ def representor(port: str) -> bool:
     return bool(_REPRESENTOR.fullmatch(port))
 
 
-def name_pfs(interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
-    """Tell each virtual function the name of its PF's link, where that is in sight.
-
-    Of several links on one PF (two ports on one function) the first is meant.
-    """
-    if not any([interface.vf for interface in interfaces]):  # noqa: C419 - twice as fast
-        return interfaces
-    names: dict[str, str] = {}
-    for interface in interfaces:
-        if interface.pci and interface.pf:
-            names.setdefault(interface.pci.address, interface.name)
-    return tuple([_name_pf(interface, names) for interface in interfaces])
-
-
-def _name_pf(interface: Interface, names: dict[str, str]) -> Interface:
-    if interface.vf is None:
-        return interface
-    name = names.get(interface.vf.pf_address, "")
-    if name == interface.vf.pf_name:
-        return interface
-    return dataclasses.replace(interface, vf=dataclasses.replace(interface.vf, pf_name=name))
+def for_userspace(driver: str) -> bool:
+    """Whether a driver leaves a function to a program: vfio-pci and its variants, and uio."""
+    plain = driver.replace("_", "-")
+    return plain.endswith("vfio-pci") or plain in ("uio-pci-generic", "igb-uio")
 
 
 def _pci_function(real: Path) -> Path | None:
@@ -187,19 +225,6 @@ def _pci_function(real: Path) -> Path | None:
         return real
     under = real.name.startswith("virtio") and _BDF.fullmatch(real.parent.name)
     return real.parent if under else None
-
-
-def _pci(function: Path) -> PciDevice:
-    root = next((part for part in function.parts if _ROOT.fullmatch(part)), "")
-    node = _number(function, "numa_node")
-    return PciDevice(
-        address=function.name,
-        vendor=_id(function, "vendor"),
-        device=_id(function, "device"),
-        driver=_link_name(function, "driver"),
-        numa_node=node if node is not None and node >= 0 else None,
-        root=root,
-    )
 
 
 def _same(path: Path, interface: Interface) -> bool:

@@ -118,14 +118,16 @@ def _decide(links: Sequence[Facts], known: Mapping[int, Facts]) -> tuple[Protect
     """Apply the rules to the links that one may be about, in order of their ifindex."""
     found: dict[int, Protection] = {}
     soft = ((link.ifindex, link.others) for link in links if link.others)
-    for reasons, strict in (
-        (_closure(links, known), True),
-        (_kept(links, known), True),
-        (soft, False),
+    for reasons, strict, uplink in (
+        (_closure(links, known), True, True),
+        (_kept(links, known), True, False),
+        (soft, False, False),
     ):
         for ifindex, reason in reasons:
             if ifindex not in found:
-                found[ifindex] = Protection(ifindex=ifindex, reason=reason, hard=strict)
+                found[ifindex] = Protection(
+                    ifindex=ifindex, reason=reason, hard=strict, uplink=uplink
+                )
     return tuple(found[ifindex] for ifindex in sorted(found))
 
 

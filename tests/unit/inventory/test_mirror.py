@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdevice_plugin.inventory.mirror import Found, Listing, Mirror, Wants
+from netdevice_plugin.inventory.mirror import Found, Hardware, Listing, Mirror, Wants
 from netdevice_plugin.inventory.sysfs import Sysfs
 from netdevice_plugin.model import Interface, Snapshot
 from tests.unit.inventory.messages import (
@@ -60,8 +60,15 @@ def out(ifindex: int, *more: tuple[int, bytes]) -> bytes:
 
 def mirror(*links: bytes, **lists: list[bytes]) -> Mirror:
     """A mirror that wants nothing."""
-    made = Mirror(Listing(links=links, **lists))
+    made = examined(Mirror(Listing(links=links, **lists)))
     assert made.wants() == NOTHING
+    return made
+
+
+def examined(made: Mirror, hardware: Hardware = Hardware()) -> Mirror:
+    """A mirror that knows of the hardware that is under no link."""
+    assert made.wants().hardware
+    made.accept(Wants(hardware=True), Found(hardware=hardware))
     return made
 
 

@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from netdevice_plugin.inventory.decode import Link
-from netdevice_plugin.inventory.sysfs import Hardware, Sysfs, name_pfs, representor
+from netdevice_plugin.inventory.pfs import name_pfs
+from netdevice_plugin.inventory.sysfs import Hardware, Sysfs, representor
 from netdevice_plugin.model import Interface, PciDevice, PhysicalFunction, VirtualFunction
 from tests.unit.inventory.trees import ROOT, Tree, vf_address
 

@@ -179,7 +179,7 @@ def test_a_macvlan_whose_lower_link_is_elsewhere_is_free() -> None:
 def test_a_hard_reason_counts_more_than_a_soft_one() -> None:
     one = link(2, "cni0", kind="veth", peer_netnsid=0, routes=default(2))
     assert protect((one,)) == (
-        Protection(ifindex=2, reason="carries the IPv4 default route", hard=True),
+        Protection(ifindex=2, reason="carries the IPv4 default route", hard=True, uplink=True),
     )
 
 
