@@ -19,12 +19,14 @@ class Timing:
     first_retry: float = 1.0  # the first wait is up to so long
     longest_retry: float = 60.0
     foreign: float = 5.0  # what others did to our slices is put right within so long ...
-    longest_foreign: float = 15.0  # ... and later and later if they keep doing it
+    longest_foreign: float = 15.0  # ... and later and later if they keep doing it ...
+    peace: float = 5.0  # ... and do not leave it alone for so long
     writes: float = 2.0  # per second, of slices
     statuses: float = 5.0  # per second, of claims' status; each is a read and a write
     settle: float = 0.1  # devices of one claim that come so soon after one another are one write
     burst: int = 32  # claims whose status is written at once after a quiet time
     watch: tuple[float, float] = (600.0, 1200.0)  # how long one watch lasts
+    lasting: float = 2.0  # after one that was there for so long, the next trouble is the first
     steady: float = 60.0  # after so long without trouble, the next one is the first
 
 
@@ -53,6 +55,10 @@ class Backoff:
         delay = at_least + self._chance() * max(reach, at_least / 2)
         self._calm = now + delay + self._steady
         return delay
+
+    def works(self, now: float, lasting: float) -> None:
+        """Begin anew at the next trouble, if that is not sooner than so many seconds from now."""
+        self._calm = now + lasting
 
     def reset(self) -> None:
         """Begin anew: what was waited for has happened."""

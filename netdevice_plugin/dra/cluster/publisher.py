@@ -33,7 +33,6 @@ _FOLLOWING, _WRITING, _NAMING = "following", "writing", "naming"
 _NOT_YET = "not asked yet"
 _UNFIT = (400, 413, 422)  # the server will not take that value, however often
 _SHORTER = "the node's name is part of it: give the pool a shorter one"
-_BRIEF = 5.0  # seconds; a watch that ends sooner was not meant to
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Publisher:
         self._following = asyncio.Event()  # the mirror is true, or will be in a moment
         self._due = asyncio.Event()  # there may be something to write
         self._not_before = float("-inf")
-        self._foreign = self._backoff(timing.foreign, timing.longest_foreign)
+        self._foreign = Backoff(timing.foreign, timing.longest_foreign, timing.peace, chance)
         self._pace = Pace(timing.writes)
         self._troubles = {_FOLLOWING: _NOT_YET, _WRITING: _NOT_YET, _NAMING: ""}
         self._reported: frozenset[str] = frozenset()
@@ -99,22 +98,21 @@ class Publisher:
             self._observer.written("delete")
 
     async def _follow(self) -> None:
-        backoff = self._backoff(self._timing.first_retry, self._timing.longest_retry)
+        backoff = self._backoff()
         while True:
-            started = _now()
+            asked = 0.0
             try:
                 if not self._position:
                     await self._list()
-                await self._watch()
-                delay = backoff.next(_now()) if _now() - started < _BRIEF else self._moment()
+                await self._watch(backoff)
             except ExpiredError:
                 self._interrupted()
-                delay = backoff.next(_now())
             except ClusterError as error:
                 self._interrupted(lost=isinstance(error, NotFoundError))
                 self._trouble(_FOLLOWING, error)
-                delay = backoff.next(_now(), _asked(error))
-            await asyncio.sleep(delay)
+                asked = _asked(error)
+            # After one that just ended as well: all others' have, that were at the same server.
+            await asyncio.sleep(backoff.next(_now(), asked))
 
     async def _list(self) -> None:
         first = self._published is None
@@ -127,7 +125,7 @@ class Publisher:
         if first:
             self._published = slices.recall(found.slices)
 
-    async def _watch(self) -> None:
+    async def _watch(self, backoff: Backoff) -> None:
         low, high = self._timing.watch
         seconds = low + self._chance() * (high - low)
         watching = self._api.watch_slices(self._driver, self._node, self._position, seconds)
@@ -136,6 +134,7 @@ class Publisher:
             if not self._following.is_set():
                 self._following.set()
                 self._due.set()
+            backoff.works(_now(), self._timing.lasting)
             async for event in events:
                 self._position = event.position or self._position
                 if self._mirror.apply(event):
@@ -147,10 +146,6 @@ class Publisher:
         if lost:
             self._position = ""
 
-    def _moment(self) -> float:
-        """Wait a little, as the others do whose watch ended with the server that they were at."""
-        return self._chance() * self._timing.first_retry
-
     def _disturbed(self, event: Event) -> None:
         """Put right what somebody else did, a moment later: all nodes may be hit at once."""
         if event.kind == "DELETED":
@@ -160,7 +155,7 @@ class Publisher:
             self._due.set()
 
     async def _write(self) -> None:
-        backoff = self._backoff(self._timing.first_retry, self._timing.longest_retry)
+        backoff = self._backoff()
         while True:
             await self._turn()
             self._due.clear()
@@ -295,8 +290,9 @@ class Publisher:
         except NotFoundError:
             self._mirror.deleted(one)
 
-    def _backoff(self, first: float, longest: float) -> Backoff:
-        return Backoff(first, longest, self._timing.steady, self._chance)
+    def _backoff(self) -> Backoff:
+        timing = self._timing
+        return Backoff(timing.first_retry, timing.longest_retry, timing.steady, self._chance)
 
     def _trouble(self, what: str, error: ClusterError | None) -> None:
         """Note what goes wrong, or that nothing does, and say so once."""

@@ -28,6 +28,16 @@ def test_success_and_a_quiet_time_begin_anew() -> None:
     assert backoff.next(3 + 2 + 60) == 1
 
 
+def test_what_works_for_long_enough_begins_anew() -> None:
+    backoff = Backoff(1, 10, steady=60, chance=lambda: 1.0)
+    assert [backoff.next(0), backoff.next(1)] == [1, 2]
+    backoff.works(3, lasting=2)
+    assert backoff.next(4.9) == 4
+    backoff.works(9, lasting=2)
+    assert backoff.next(11) == 1
+    assert backoff.next(12) == 2
+
+
 def test_what_a_server_asks_for_is_the_least_and_spread_behind() -> None:
     assert Backoff(1, 10, steady=60, chance=lambda: 0.0).next(0, at_least=30) == 30
     assert Backoff(1, 10, steady=60, chance=lambda: 1.0).next(0, at_least=30) == 45
