@@ -55,6 +55,11 @@ def _gauge(name: str, text: str, *labels: str) -> Metric:
 _ALLOCATE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
 # An API server's answer, and two files that are synced.
 _CLAIM = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0)
+# A driver lets go of a device and another takes it; some reset it meanwhile.
+_FUNCTION = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+# A cloud's API, and a NIC that is plugged in.
+_PORT = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_CALL = ("call", "outcome")
 # The mover's own, docs/reference/mover.md.
 MOVER_BUCKETS = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
 
@@ -95,7 +100,7 @@ TOLD = (
     _counter("netlink_overruns", "Times that the kernel dropped events, and all was read again."),
     _gauge("dra_registered", "1 if the kubelet has taken the DRA driver.", "driver"),
     _gauge("claimed_devices", "Devices of claims that are prepared.", "driver"),
-    _counter("claim_calls", "Claims prepared and unprepared for the kubelet.", "call", "outcome"),
+    _counter("claim_calls", "Claims prepared and unprepared for the kubelet.", *_CALL),
     Metric(
         "claim_call_duration_seconds",
         Kind.HISTOGRAM,
@@ -109,6 +114,26 @@ TOLD = (
     _counter("slice_writes", "ResourceSlices written.", "verb"),
     _counter("slice_failures", "Calls for ResourceSlices that failed; each is made again."),
     _counter("claim_status_writes", "Updates of claims' status.", "outcome"),
+    _gauge("functions_bound", "PCI functions that have a userspace driver by the agent's doing."),
+    _counter("function_calls", "PCI functions bound to such a driver, and returned.", *_CALL),
+    Metric(
+        "function_call_duration_seconds",
+        Kind.HISTOGRAM,
+        "How long it took to bind or return a function.",
+        ("call",),
+        _FUNCTION,
+    ),
+    _counter("vf_settings", "Times that a PF was told settings of a VF for a program's use."),
+    _counter("vf_counts", "Times that a PF's number of VFs was set, or could not be.", "outcome"),
+    _gauge("ports", "Ports that a provider attached to this machine.", "pool", "state"),
+    _counter("port_calls", "Calls of port providers.", "pool", *_CALL),
+    Metric(
+        "port_call_duration_seconds",
+        Kind.HISTOGRAM,
+        "How long a call of a port provider took.",
+        ("call",),
+        _PORT,
+    ),
     _counter("config_reloads", "Configurations read, applied or refused.", "outcome"),
     _gauge("config_last_reload_successful", "0 while the file on disk is not what runs."),
     _gauge("config_applied_timestamp_seconds", "When the running configuration was applied."),
