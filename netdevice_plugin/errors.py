@@ -42,6 +42,10 @@ class MoverError(NetdevError):
     """The mover binary is missing or reported a failure."""
 
 
+class FunctionError(NetdevError):
+    """A PCI function cannot be given to a program, or cannot be brought home; says which one."""
+
+
 class WatchError(NetdevError):
     """A directory cannot be watched for changes."""
 
