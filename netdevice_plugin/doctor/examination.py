@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cdi.errors import Error
 from netdevice_plugin import config as configuration
+from netdevice_plugin import pools
 from netdevice_plugin.config import Config, InvalidConfigError
 from netdevice_plugin.doctor import (
+    attaching,
     cdidirs,
     claims,
     containerd,
+    created,
     crio,
     dra,
     engines,
+    functions,
     installed,
     kernel,
     kubelet,
+    memory,
     mounts,
     node,
+    privileges,
+    vfs,
 )
 from netdevice_plugin.doctor.finding import Finding, fail, ok
 from netdevice_plugin.doctor.host import Host, reason
 from netdevice_plugin.doctor.kubelet import Kubelet
+from netdevice_plugin.doctor.modules import Modules
 from netdevice_plugin.doctor.mounts import Mount
 from netdevice_plugin.doctor.node import Look
 from netdevice_plugin.doctor.programs import Programs
@@ -54,6 +63,7 @@ def examine(host: Host, config: Config, look: Look, *, given: bool) -> Iterator[
     What cannot be read at all is a finding as well: only a bug raises.
     """
     programs = Programs(host)
+    look = functools.cache(look)  # links are read once, for two themes
     yield from _guarded("kernel", lambda: kernel.check(kernel.read(host)))
     met = None
     findings: list[Finding] = []
@@ -75,6 +85,7 @@ def examine(host: Host, config: Config, look: Look, *, given: bool) -> Iterator[
     table = _mounts(host)
     yield from _guarded("cdi", lambda: _cdi(host, config, runtimes, table))
     yield from _guarded("node", lambda: _node(host, config, look, kubelet=met is not None))
+    yield from _guarded("functions", lambda: _functions(host, programs, config, look, table))
 
 
 def _guarded(theme: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
@@ -135,3 +146,33 @@ def _cdi(
 
 def _node(host: Host, config: Config, look: Look, *, kubelet: bool) -> Iterator[Finding]:
     yield from node.check(node.read(host, config, look), config, kubelet=kubelet)
+
+
+def _functions(
+    host: Host, programs: Programs, config: Config, look: Look, table: tuple[Mount, ...]
+) -> Iterator[Finding]:
+    """Judge what pools ask for beyond links that are there; nothing of it is most often asked."""
+    chosen = config.pools
+    if not config.sriov and not any(one.userspace or one.create or one.ports for one in chosen):
+        return
+    snapshot = node.see(host, config, look)[0].snapshot
+    modules = Modules(host)
+    agent = node.in_charge(host, config)
+    if agent is not None and privileges.writes(config):
+        yield from privileges.check(privileges.read(host, agent), config)
+    for asked in config.sriov:
+        yield from vfs.check(vfs.read(host, asked, snapshot))
+    if userspace := [pool for pool in chosen if pool.userspace]:
+        assignment = pools.assign(snapshot, chosen)
+        yield from functions.check_iommu(functions.read_iommu(host), userspace)
+        for pool in userspace:
+            devices = assignment.of(pool)
+            yield from functions.check(functions.read(host, pool, devices, modules))
+        offered = [one for pool in userspace for one in assignment.of(pool)]
+        yield from memory.check(memory.read(host, programs, offered, table))
+    for pool in chosen:
+        if pool.create:
+            yield from created.check(created.read(pool.create, snapshot, modules))
+        if pool.ports:
+            read = attaching.read(host, pool.kind, pool.ports.provider, agent)
+            yield from attaching.check(read)

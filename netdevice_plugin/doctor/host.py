@@ -214,9 +214,23 @@ class Host:
     def runnable(self, path: str | os.PathLike[str]) -> bool:
         """Whether it is a program that only root can have put there, so that we may run it."""
         with contextlib.suppress(OSError):
-            mode = self.stat(path).st_mode
-            return stat.S_ISREG(mode) and bool(mode & 0o111) and not self.trusted(path)
+            return self.executable(path) and not self.trusted(path)
         return False
+
+    def executable(self, path: str | os.PathLike[str]) -> bool:
+        """Whether it is a program, whoever put it there; it is not run."""
+        with contextlib.suppress(OSError):
+            mode = self.stat(path).st_mode
+            return stat.S_ISREG(mode) and bool(mode & 0o111)
+        return False
+
+    def seen_by(self, pid: int) -> Host | None:
+        """Take the root directory that a process has; None if we may not."""
+        root = self.root / "proc" / str(pid) / "root"
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(root.stat().st_mode):
+                return Host(root, own=False, owner=self.owner, connect=self._connect)
+        return None
 
     def output(self, path: str, *arguments: str) -> str:
         """Run a program of ours to its end, and return what it printed."""

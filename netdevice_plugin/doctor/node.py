@@ -52,7 +52,7 @@ class Node:
 def read(host: Host, config: Config, look: Look) -> Node:
     """Look at links, records, locks and pins; `look` reads the links of our namespace."""
     run_dir = os.fspath(config.run_dir)
-    view, fault = _look(host, config, look)
+    view, fault = see(host, config, look)
     holders, hidden = _locks(host)
     recorded = _recorded(host, run_dir)
     processes = seeing.view(host.root / "proc")
@@ -83,7 +83,8 @@ def in_charge(host: Host, config: Config) -> int | None:
     return _holder(host, _locks(host)[0], f"{config.run_dir}/{LOCK}")
 
 
-def _look(host: Host, config: Config, look: Look) -> tuple[View, str]:
+def see(host: Host, config: Config, look: Look) -> tuple[View, str]:
+    """Look at links and records; with none, the second says why."""
     try:
         return look(dataclasses.replace(config, run_dir=host.local(config.run_dir))), ""
     except NetdevError as error:

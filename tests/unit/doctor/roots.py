@@ -80,6 +80,26 @@ class Root:
         ]
         self.write(f"/proc/{owner}/mountinfo", "\n".join(lines) + "\n")
 
+    def function(self, address: str, *, driver: str = "", group: int | None = None) -> None:
+        """Have a PCI function, with a driver and in an IOMMU group if these are given."""
+        real = f"/sys/devices/pci0000:00/{address}"
+        self.directory(real)
+        self.link(f"/sys/bus/pci/devices/{address}", f"../../../devices/pci0000:00/{address}")
+        if driver:
+            self.directory(f"/sys/bus/pci/drivers/{driver}")
+            self.link(f"{real}/driver", f"/sys/bus/pci/drivers/{driver}")
+        if group is not None:
+            here = f"/sys/kernel/iommu_groups/{group}"
+            self.link(f"{here}/devices/{address}", real)
+            self.link(f"{real}/iommu_group", here)
+
+    def modules(self, *loadable: str, builtin: str = "") -> None:
+        """Have a kernel with modules, by the paths that depmod knows them by."""
+        self.write("/proc/sys/kernel/osrelease", "6.12.0\n")
+        self.write("/lib/modules/6.12.0/modules.builtin", f"{builtin}\n")
+        lines = "".join(f"{path}: kernel/a.ko\n" for path in loadable)
+        self.write("/lib/modules/6.12.0/modules.dep", lines)
+
     def packages(self, versions: Mapping[str, str]) -> None:
         """Have Debian's package manager know these."""
         self.write(

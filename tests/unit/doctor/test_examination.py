@@ -20,11 +20,19 @@ from netdevice_plugin.doctor.finding import Finding, Level, worst
 from netdevice_plugin.dra import allocation, checkpoint
 from netdevice_plugin.look import View
 from netdevice_plugin.model import Frontend, Pool, Selector, Snapshot
+from netdevice_plugin.provisioning import (
+    CreatedKind,
+    Creation,
+    PfCount,
+    PortProvider,
+    Ports,
+    Userspace,
+)
 from tests.unit.cli.running import prepare
 from tests.unit.doctor import test_containerd, test_crio, test_kubelet
 from tests.unit.doctor.roots import CONFIG, MOVER, Root, checks, only
 from tests.unit.doctor.test_cdidirs import OURS, ours
-from tests.unit.doctor.test_node import looking
+from tests.unit.doctor.test_node import lock, looking
 from tests.unit.dra.claimed import claim, ref, result
 
 PACKAGE = Path(examination.__file__).parent
@@ -32,6 +40,15 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "doctor.md"
 NETDEVICE = Pool(name="netdevice", selectors=(Selector(if_names=("eth1",)),))
 ETH1 = dataclasses.replace(CONFIG, pools=(NETDEVICE,))
 DRA = dataclasses.replace(CONFIG, pools=(dataclasses.replace(NETDEVICE, frontend=Frontend.DRA),))
+FUNCTIONS = dataclasses.replace(
+    CONFIG,
+    sriov=(PfCount(pf="eth1", num_vfs=4), PfCount(pf="0000:03:00.0", num_vfs=2)),
+    pools=(
+        dataclasses.replace(NETDEVICE, userspace=Userspace(driver="vfio-pci")),
+        Pool(name="made", create=Creation(kind=CreatedKind.MACVLAN, parent="eth1", count=2)),
+        Pool(name="hot", ports=Ports(provider=PortProvider(command=("/opt/attach",)))),
+    ),
+)
 
 
 def examine(root: Root, **says: str) -> list[Finding]:
@@ -137,6 +154,49 @@ def test_a_host_with_nothing(root: Root) -> None:
     assert only(findings, "kernel/version").level is Level.WARN
 
 
+THEMES = ("agent/sysfs", "sriov/", "userspace/", "create/", "ports/")
+
+
+def test_a_node_with_functions_is_asked_for_what_they_need(root: Root) -> None:
+    common(root)
+    findings = examine_for(FUNCTIONS, root)
+    named = [one.check for one in findings if one.check.startswith(THEMES)]
+    assert named == [
+        "sriov/count",
+        "sriov/count",
+        "userspace/iommu",
+        "userspace/driver",
+        "userspace/vfio",
+        "userspace/hugepages",
+        "create/parent",
+        "create/kind",
+        "ports/provider",
+    ]
+    assert not any(one.check.startswith(THEMES) for one in examine(root))
+
+
+def test_an_agent_in_charge_of_functions_is_looked_at(root: Root) -> None:
+    common(root)
+    lock(root, "/run/netdevice-plugin/agent.lock", 77)
+    root.mounts(("/", "overlay", "ro"), ("/sys", "sysfs", "ro"), owner="77")
+    root.write("/proc/77/status", "CapEff:\t0000000000001000\n")
+    findings = examine_for(FUNCTIONS, root)
+    assert only(findings, "agent/sysfs").level is Level.FAIL
+    assert only(findings, "agent/net-admin").level is Level.OK
+
+
+def test_links_are_read_once(root: Root) -> None:
+    seen: list[Config] = []
+    look = looking()
+
+    def counted(config: Config) -> View:
+        seen.append(config)
+        return look(config)
+
+    list(examination.examine(root.host(), FUNCTIONS, counted, given=True))
+    assert len(seen) == 1
+
+
 CHECKPOINT = checkpoint.dumps(
     allocation.decode(claim(ref(), [result("eth1")]), ref(), driver=CONFIG.prefix, node=None),
     CONFIG.prefix,
@@ -171,6 +231,17 @@ NAMES = (
     "/proc/77/stat",
     "/proc/sys/kernel/osrelease",
     "/sys/fs/selinux/enforce",
+    "/sys/bus/pci/devices/0000:03:00.0",
+    "/sys/bus/pci/devices/0000:03:00.0/sriov_totalvfs",
+    "/sys/kernel/iommu_groups/1/name",
+    "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
+    "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages",
+    "/sys/firmware/acpi/tables/DMAR",
+    "/lib/modules/6.12.0/modules.dep",
+    "/proc/cmdline",
+    "/proc/cpuinfo",
+    "/proc/1/limits",
+    "/opt/attach",
     MOVER,
 )
 PROGRAMS = ("containerd", "crio", "dockerd", "podman", "nerdctl", "runc", "crun", "kubelet")
@@ -181,6 +252,7 @@ PIECES = (
     b"kubelet\0--root-dir\0/a\0--config\0/proc/locks\0", b"containerd\0-c\0/etc/cdi\0",
     b"1: FLOCK  ADVISORY  WRITE 1 0:0:0 0 EOF\n", b"btime 99999999999999999\n", b"format=1\n",
     b"1 2 3 / / rw - tmpfs x rw\n", b"\x7fELF\x02\x01", b"Package: runc\nVersion: 1:9\n\n",
+    b"6.12.0\n", b"vfio-pci.ko:\n", b"intel_iommu=off\n", b"12\n",
     b"[" * 5000, b"\xff\xfe\x00", b"9" * 5000, b"x" * (2 << 20),
 )  # fmt: skip
 
@@ -227,7 +299,11 @@ def test_a_root_that_holds_anything_ends_in_findings(
         root.program(f"/usr/bin/{name}")
     for name, (kind, content) in tree.items():
         make(root, name, kind, content)
-    for findings in (examine(root), examine_for(DRA, root, any="thing")):
+    for findings in (
+        examine(root),
+        examine_for(DRA, root, any="thing"),
+        examine_for(FUNCTIONS, root),
+    ):
         assert findings
         assert all(one.remedy for one in findings if one.level is not Level.OK)
 
