@@ -6,11 +6,13 @@
 # No program of another architecture is run: the mover is cross-compiled, and all else that is not
 # Python comes as wheels. A package index of one's own: --secret id=pip,src=$HOME/.config/pip/pip.conf
 #
+# EXTRAS: of the package, with commas; openstack attaches ports (docs/how-to/ports.md).
 # BASE: any image with Python 3.11 or newer as python3, its venv, glibc 2.28 or newer and libstdc++.
 ARG BASE=python:3.13-slim
 
 FROM --platform=$BUILDPLATFORM ${BASE} AS build
 ARG TARGETARCH
+ARG EXTRAS=dra
 COPY . /src
 WORKDIR /src
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf set -eu; \
@@ -27,7 +29,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf set -eu; \
     /build/bin/pip install --quiet --constraint hack/constraints.txt --no-compile --target "$site" \
         --only-binary :all: --platform "manylinux_2_28_$machine" \
         --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
-        "$(echo /wheels/*.whl)[dra]"; \
+        "$(echo /wheels/*.whl)[$EXTRAS]"; \
     rm -r "$site/bin"; \
     python3 -m compileall -q --invalidation-mode unchecked-hash "$site"; \
     mkdir -p $home/bin; \

@@ -76,7 +76,8 @@ def test_kubernetes_takes_an_overlay(directory: pathlib.Path) -> None:
 
 
 def test_the_overlays_are_those_that_are_tested() -> None:
-    assert [path.name for path in OVERLAYS] == ["dra", "metrics", "prefix", "reclaim"]
+    names = ["dra", "functions", "metrics", "prefix", "reclaim"]
+    assert [path.name for path in OVERLAYS] == names
 
 
 def test_another_prefix_changes_nothing_but_the_configuration(base: dict[str, Object]) -> None:
@@ -117,6 +118,33 @@ def test_reclaim_adds_what_it_says_and_nothing_else(base: dict[str, Object]) -> 
     assert made == expected
 
 
+def test_functions_add_what_they_say_and_nothing_else(base: dict[str, Object]) -> None:
+    made = overlay("functions")
+    settings = config.loads(configuration(list(made.values())).encode(), "config.yaml")
+    assert [pool.name for pool in settings.pools] == ["vf", "dpdk", "shared"]
+    assert made.pop("ConfigMap")["metadata"]["name"] == "netdevice-plugin"
+    expected = copy.deepcopy({kind: one for kind, one in base.items() if kind != "ConfigMap"})
+    pod, container = pod_spec(list(expected.values())), agent(expected)
+    container["securityContext"]["appArmorProfile"] = {"type": "Unconfined"}
+    container["securityContext"]["capabilities"]["add"] = ["NET_ADMIN"]
+    container["volumeMounts"].insert(0, {"name": "sys", "mountPath": "/sys"})
+    pod["volumes"].insert(0, {"name": "sys", "hostPath": {"path": "/sys", "type": "Directory"}})
+    assert made == expected
+
+
+def test_ports_bring_the_credentials_and_nothing_else(
+    base: dict[str, Object], tmp_path: pathlib.Path
+) -> None:
+    made = by_kind(kustomize.build(with_components(tmp_path, "ports")))
+    expected = copy.deepcopy(base)
+    agent(expected)["volumeMounts"].insert(
+        0, {"name": "clouds", "mountPath": "/etc/openstack", "readOnly": True}
+    )
+    secret = {"secretName": "netdevice-plugin-clouds", "defaultMode": 0o400}
+    pod_spec(list(expected.values()))["volumes"].insert(0, {"name": "clouds", "secret": secret})
+    assert made == expected
+
+
 def test_dra_adds_what_it_says_and_nothing_else(base: dict[str, Object]) -> None:
     made = overlay("dra")
     settings = config.loads(configuration(list(made.values())).encode(), "config.yaml")
@@ -152,17 +180,25 @@ def test_dra_names_the_node_by_an_argument_that_there_is() -> None:
     check(agent(overlay("dra"))["args"])
 
 
-def test_components_can_be_had_together(tmp_path: pathlib.Path) -> None:
+def with_components(directory: pathlib.Path, *names: str) -> pathlib.Path:
+    """A kustomization of the base with components, in their order."""
     kustomization = {
-        "resources": [os.path.relpath(BASE, tmp_path)],
-        "components": [
-            os.path.relpath(path, tmp_path) for path in sorted(DEPLOY.glob("components/*"))
-        ],
+        "resources": [os.path.relpath(BASE, directory)],
+        "components": [os.path.relpath(DEPLOY / "components" / name, directory) for name in names],
     }
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    objects = kustomize.build(tmp_path)
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return directory
+
+
+def test_components_can_be_had_together(tmp_path: pathlib.Path) -> None:
+    names = sorted(path.name for path in DEPLOY.glob("components/*"))
+    assert names.index("functions") < names.index("reclaim")  # which has more capabilities
+    objects = kustomize.build(with_components(tmp_path, *names))
     takes(objects)
-    arguments = agent(by_kind(objects))["args"]
+    container = agent(by_kind(objects))
+    capabilities = container["securityContext"]["capabilities"]["add"]
+    assert capabilities == ["NET_ADMIN", "SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"]
+    arguments = container["args"]
     assert "--reclaim" in arguments
     assert "--listen=[$(HOST_IP)]:9479" in arguments
 

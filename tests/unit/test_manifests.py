@@ -205,5 +205,6 @@ def test_overlays_have_their_configurations_right() -> None:
     found = sorted((ROOT / "deploy").rglob("config.yaml"))
     assert [config.load(path).pools[0].key for path in found] == [
         f"networking.k8s.io/netdevice{VIA_DRA}",
+        "networking.k8s.io/vf",
         "example.com/netdevice",
     ]
