@@ -14,16 +14,14 @@ from collections.abc import Iterator, Sequence
 from netdevice_plugin.doctor.finding import Finding, fail, ok, some, warn
 from netdevice_plugin.doctor.host import Host
 from netdevice_plugin.doctor.modules import Modules, State
+from netdevice_plugin.functions.groups import VFIO, obstacles
+from netdevice_plugin.functions.sysfs import Member
 from netdevice_plugin.model import Device, Pool
-
-VFIO = "vfio-pci"
 
 _TABLES = {"DMAR": "VT-d", "IVRS": "AMD-Vi", "IORT": "SMMU", "VIOT": "virtual IOMMU"}  # of ACPI
 _OFF = re.compile(r"(?:^|\s)((?:intel_iommu|amd_iommu|iommu)=(?:\S+,)?off)\b")
 _UNSAFE = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 _UNSAFE_GROUP = "vfio-noiommu"  # the name of a group that vfio made up, for want of an IOMMU
-# They do nothing to memory on the host's account, so a group with them is still one's own.
-_HARMLESS = re.compile(r"(?:.*vfio[-_]pci|pci-stub|pcieport)?")
 _AT_BOOT = "/etc/modules-load.d/netdevice-plugin.conf"
 
 
@@ -38,14 +36,6 @@ class Iommu:
     off: str = ""  # what on the kernel's command line switches it off
     asked: bool = False  # intel_iommu=on is there
     intel: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A function that is in one IOMMU group with a device of a pool."""
-
-    address: str
-    driver: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +79,7 @@ def _member(host: Host, path: str) -> Member:
     return Member(
         address=posixpath.basename(path),
         driver=posixpath.basename(host.real(driver)) if host.exists(driver) else "",
+        pci_class=host.word(f"{path}/class").removeprefix("0x"),
     )
 
 
@@ -163,11 +154,9 @@ def check(facts: Userspace) -> Iterator[Finding]:
         yield warn("userspace/vfio", facts.pool.kind, text, remedy)
     shared = 0
     for address, group, others in facts.groups:
-        inside = [one for one in others if not _HARMLESS.fullmatch(one.driver)]
-        if inside:
+        if inside := obstacles(others, {}, ""):
             shared += 1
-            names = some(f"{one.address} ({one.driver})" for one in inside)
-            text = f"is in IOMMU group {group} with what is in use: {names}"
+            text = f"is in IOMMU group {group} with what is in use: {some(inside)}"
             remedy = (
                 "take the others' driver away too, or have the NIC in a slot that the IOMMU "
                 "keeps apart (ACS)"

@@ -83,7 +83,7 @@ class Root:
     def function(self, address: str, *, driver: str = "", group: int | None = None) -> None:
         """Have a PCI function, with a driver and in an IOMMU group if these are given."""
         real = f"/sys/devices/pci0000:00/{address}"
-        self.directory(real)
+        self.write(f"{real}/class", "0x060400\n" if driver == "pcieport" else "0x020000\n")
         self.link(f"/sys/bus/pci/devices/{address}", f"../../../devices/pci0000:00/{address}")
         if driver:
             self.directory(f"/sys/bus/pci/drivers/{driver}")
