@@ -28,7 +28,7 @@ class Agent:
 
     def __init__(self, node: Node, log: pathlib.Path, *options: str) -> None:
         self.log = log
-        program = (sys.executable, "-m", "netdevice_plugin", "run", "--config", CONFIG)
+        program = (sys.executable, "-m", "tests.e2e.named", "run", "--config", CONFIG)
         argv = (*program, "--log-format", "json", *options)
         with log.open("w") as file:
             null = subprocess.DEVNULL

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import os
 import pathlib
 import random
@@ -17,11 +16,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.agent import Agent, Agents
+from tests.e2e.agent import Agents
 from tests.e2e.containerd import Containerd
 from tests.e2e.lender import CDI, KIND, RUN_DIR, Lender
 from tests.e2e.node import GoneError, Node
-from tests.e2e.waiting import TIMEOUT
+from tests.e2e.sizes import Size, assert_no_more
 from tests.fakes.kubelet import Kubelet, Pod, one
 
 SEED = int(os.environ.get("NDP_SOAK_SEED", "20261121"))
@@ -34,23 +33,6 @@ EVERY = 3  # pods between two blows
 # KiB that the third part may add. It was 1,000; in a run of 900 pods the hundreds 4 to 6 added
 # 700 in all and 7 to 9 another 460: caches and an allocator that fill up, no leak by the pod.
 GROWTH = 3 * 1024
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Size:
-    """What a process has."""
-
-    fds: int
-    threads: int
-    rss: int  # KiB
-
-    @classmethod
-    def of(cls, agent: Agent) -> Size:
-        """Look at it."""
-        lines = agent.proc("status").read_text().splitlines()
-        values = dict(line.split(":\t", 1) for line in lines)
-        rss = int(values["VmRSS"].split()[0])
-        return cls(len(list(agent.proc("fd").iterdir())), int(values["Threads"]), rss)
 
 
 class Storm:
@@ -196,7 +178,7 @@ def test_three_hundred_pods_and_nothing_is_left_over(  # noqa: PLR0917 -- all of
         lender.returned(*links)
         kubelet.await_devices(KIND, {link.name: "Healthy" for link in links})
         kubelet.await_resource(KIND, len(links), len(links))
-        sizes.append(Size.of(storm.agent))
+        sizes.append(Size.at_rest(storm.agent))
     took = time.monotonic() - began
     with capsys.disabled():
         kills = ", ".join(f"{name} {count}" for name, count in sorted(storm.kills.items()))
@@ -208,14 +190,6 @@ def test_three_hundred_pods_and_nothing_is_left_over(  # noqa: PLR0917 -- all of
     assert_no_more(storm.agent, warm)
     storm.agent.terminate()
     assert_nothing_left(node, kubelet.place.plugins)
-
-
-def assert_no_more(agent: Agent, before: Size) -> None:
-    """Fail unless it comes to have no more than before; it may just be asking the kubelet."""
-    deadline = time.monotonic() + TIMEOUT
-    while (now := Size.of(agent)).fds > before.fds or now.threads > before.threads:
-        assert time.monotonic() < deadline, f"{before}, but then {now}"
-        time.sleep(0.1)  # nothing tells of another process's descriptors
 
 
 def assert_nothing_left(node: Node, plugins: pathlib.Path) -> None:

@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import itertools
 import os
 import pathlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from netdevice_plugin.dra.cluster.bounds import Limits
-from tests.e2e.agent import Agent
 from tests.e2e.containerd import Containerd
 from tests.e2e.dra import DRIVER, Claims, NodeApi
 from tests.e2e.lender import CDI, RUN_DIR, Lender
 from tests.e2e.node import GoneError, Node
-from tests.e2e.test_agent_soak import LINKS, SEED, Size, Storm
-from tests.e2e.waiting import TIMEOUT
+from tests.e2e.sizes import CEILINGS, Size, assert_no_more, to_port
+from tests.e2e.test_agent_soak import LINKS, SEED, Storm
 from tests.fakes.kubelet import Pod, one
 
 CLAIMS = int(os.environ.get("NDP_SOAK_CLAIMS", "75"))  # CI has not the time for more
@@ -133,7 +131,7 @@ class ClaimStorm(Storm):
         )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(max(300, 3 * CLAIMS))
 def test_seventy_five_claims_and_nothing_is_left_over(
     claims: Claims,
     containerd: Containerd,
@@ -149,7 +147,8 @@ def test_seventy_five_claims_and_nothing_is_left_over(
         storm.rage(pods, agents=part == 0)
         lender.returned(*links)
         claims.await_slices(*(link.name for link in links))
-        sizes.append(without(Size.of(storm.agent), connections(storm.agent, claims.server.port)))
+        claims.kubelet.await_driver(DRIVER)
+        sizes.append(Size.at_rest(storm.agent))
     took = time.monotonic() - began
     with capsys.disabled():
         kills = ", ".join(f"{name} {count}" for name, count in sorted(storm.kills.items()))
@@ -157,40 +156,10 @@ def test_seventy_five_claims_and_nothing_is_left_over(
         print("\n".join(map(str, sizes)))
     _, warm, last = sizes
     assert last.rss - warm.rss < GROWTH
-    assert_no_more(storm.agent, warm, claims.server.port)
+    connections = {to_port(claims.server.port): CONNECTIONS}
+    assert_no_more(storm.agent, warm, {**CEILINGS, **connections})
     storm.agent.terminate()
     assert_nothing_left(node, claims)
-
-
-def assert_no_more(agent: Agent, before: Size, port: int) -> None:
-    """Fail unless it comes to have no more than before, but for connections to the API server."""
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        open_ = connections(agent, port)
-        now = without(Size.of(agent), open_)
-        if now.fds <= before.fds and now.threads <= before.threads and open_ <= CONNECTIONS:
-            return
-        assert time.monotonic() < deadline, f"{before}, but then {now} and {open_} connections"
-        time.sleep(0.1)  # nothing tells of another process's descriptors
-
-
-def without(size: Size, descriptors: int) -> Size:
-    """Leave some descriptors out."""
-    return dataclasses.replace(size, fds=size.fds - descriptors)
-
-
-def connections(agent: Agent, port: int) -> int:
-    """How many connections an agent has to that port, in whatever state."""
-    there = f":{port:04X}"
-    lines = [line.split() for line in agent.proc("net/tcp").read_text().splitlines()[1:]]
-    wanted = {f"socket:[{line[9]}]" for line in lines if line[2].endswith(there)}
-    return sum(name in wanted for name in _descriptors(agent))
-
-
-def _descriptors(agent: Agent) -> Iterator[str]:
-    for path in agent.proc("fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed since
-            yield str(path.readlink())
 
 
 def assert_nothing_left(node: Node, claims: Claims) -> None:
