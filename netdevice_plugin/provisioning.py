@@ -12,10 +12,20 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
-    """A device node that a container gets: the host's, and where the container finds it."""
+    """A character device of the host, under the same path in the container.
 
-    host_path: str
-    container_path: str
+    So it is for a group without IOMMU, too: DPDK tries /dev/vfio/N first and
+    /dev/vfio/noiommu-N if that is not there (lib/eal/linux/eal_vfio.c), while VPP and
+    others take the latter alone, by the group's name in sysfs. The other name, which
+    the SR-IOV device plugin gives, serves DPDK only.
+    """
+
+    path: str
+
+    @property
+    def shared(self) -> bool:
+        """Whether every program with any function has this one open."""
+        return self.path in ("/dev/vfio/vfio", "/dev/iommu")
 
 
 class BindAt(enum.Enum):

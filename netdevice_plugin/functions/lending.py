@@ -21,13 +21,13 @@ from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions import groups, holders
 from netdevice_plugin.functions.binding import PATIENCE, Binding, Teller
 from netdevice_plugin.functions.links import Links
-from netdevice_plugin.functions.nodes import DEV, Node, nodes
+from netdevice_plugin.functions.nodes import DEV, nodes
 from netdevice_plugin.functions.observer import Observer, Silence
 from netdevice_plugin.functions.record import FunctionRecord, Phase
 from netdevice_plugin.functions.store import Store
 from netdevice_plugin.functions.sysfs import Bus
 from netdevice_plugin.model import Device, Pool
-from netdevice_plugin.provisioning import BindAt, Userspace, VfSettings
+from netdevice_plugin.provisioning import BindAt, Node, Userspace, VfSettings
 
 THREADS = 8
 GRACE = 60.0  # seconds in which the kubelet may not know yet who was given a device
@@ -202,15 +202,15 @@ class Functions:
         pci = device.interface.pci
         state = self._bus.state(pci.address) if pci else None
         if state is None:
-            return "is not there"
+            return "it is not there"
         if record and record.phase is Phase.BOUND and state.driver != record.target:
-            return f"is not bound to {record.target} any more"
+            return f"it is not bound to {record.target} any more"
         if record and record.holder:
             return ""
         if refusal := groups.refuse(state, userspace, self._node(userspace.driver)):
-            return refusal.reason
+            return f"it {refusal.reason}"
         waits = userspace.bind_at is BindAt.START and record is None
-        return f"is not bound to {userspace.driver} yet" if waits else ""
+        return f"it is not bound to {userspace.driver} yet" if waits else ""
 
     def _is_fresh(self, name: str) -> bool:
         since = self._fresh.get(name)

@@ -1,35 +1,17 @@
-"""Which device nodes a program needs for a function, and what they are called in its container."""
+"""Which device nodes a program needs for a function."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from netdevice_plugin.functions.groups import UIO
 from netdevice_plugin.functions.sysfs import Bus
+from netdevice_plugin.provisioning import Node
 
 DEV = Path("/dev")
 
 _CONTAINER = "/dev/vfio/vfio"
 _IOMMUFD = "/dev/iommu"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Node:
-    """A character device of the host, under the same path in the container.
-
-    So it is for a group without IOMMU, too: DPDK tries /dev/vfio/N first and
-    /dev/vfio/noiommu-N if that is not there (lib/eal/linux/eal_vfio.c), while VPP and
-    others take the latter alone, by the group's name in sysfs. The other name, which
-    the SR-IOV device plugin gives, serves DPDK only.
-    """
-
-    path: str
-
-    @property
-    def shared(self) -> bool:
-        """Whether every program with any function has this one open."""
-        return self.path in (_CONTAINER, _IOMMUFD)
 
 
 def nodes(bus: Bus, address: str, driver: str, dev: Path = DEV) -> tuple[Node, ...]:
