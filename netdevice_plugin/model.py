@@ -20,6 +20,7 @@ VIA_DRA = "@dra"  # ends the key of a pool whose devices DRA hands out; no kind 
 _AS_THEY_ARE = VfSettings()
 
 _PCI_DEVICE = re.compile(r"pci-([0-9a-f]{4,8})-([0-9a-f]{2})-([0-9a-f]{2})-([0-7])")
+_REPRESENTOR = re.compile(r"(c[0-9]+)?pf[0-9]+([vs]f[0-9]+)?")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -145,6 +146,11 @@ class Interface:
     def loopback(self) -> bool:
         """The loopback device (IFF_LOOPBACK)."""
         return bool(self.flags & 8)
+
+    @property
+    def unlinked(self) -> bool:
+        """Whether it is a PCI function without a link: one of `Snapshot.functions`."""
+        return not self.ifindex and self.pci is not None
 
     @property
     def identity_mac(self) -> str:
@@ -317,7 +323,8 @@ class Device:
     interface: Interface  # of one that is to be made: as it will be, without an ifindex
     lent: bool = False  # in a pod now; `interface` is how it was when it left
     made: Made | None = None
-    nodes: tuple[Node, ...] = ()  # of a userspace device, as far as they are known now
+    driver: str = ""  # of userspace, that it is given out with; empty where its pool is not known
+    nodes: tuple[Node, ...] = ()  # that its container needs, as far as they are known now
 
     @property
     def userspace(self) -> bool:
@@ -336,6 +343,14 @@ class Listed:
 
     device: Device
     fault: str = ""  # why no pod may have it now, one line; empty is healthy
+
+
+def representor(port: str) -> bool:
+    """Whether a port name (IFLA_PHYS_PORT_NAME) is that of a switchdev representor.
+
+    pf0vf1, pf0sf88, c1pf0: linux/net/core/devlink.c. Their parent device is the PF.
+    """
+    return bool(port and _REPRESENTOR.fullmatch(port))
 
 
 def is_dns_label(text: str) -> bool:

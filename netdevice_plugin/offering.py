@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from netdevice_plugin import pools
 from netdevice_plugin.attachments import Attachment, Phase
@@ -22,12 +22,16 @@ from netdevice_plugin.model import (
     Injection,
     Interface,
     Listed,
+    PciDevice,
     Pool,
     Snapshot,
     device_name,
     interface_name,
+    pci_address_of,
+    pci_device_name,
 )
 from netdevice_plugin.pools import Assignment
+from netdevice_plugin.provisioning import Node
 
 HOMECOMING = 1.0  # seconds in which the link of a record that is gone must show up
 
@@ -87,6 +91,10 @@ class Present:
     in_use: InUse = InUse()
     # Lent devices whose container is no pod's, and that reason, by device.
     orphaned: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Why devices cannot be had that are in order as far as their link tells, by device.
+    faults: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # The device nodes of a userspace device, as far as they are known now.
+    nodes: Callable[[Device], tuple[Node, ...]] = lambda _: ()
     now: float = 0.0  # monotonic seconds
 
 
@@ -122,6 +130,9 @@ def retired_pool(key: str) -> Pool:
 
 def _absent(name: str, pool: Pool) -> Device:
     """Describe a device of which nothing but its name is known."""
+    if address := pci_address_of(name):
+        function = Interface(ifindex=0, name="", pci=PciDevice(address=address))
+        return Device(name=name, pool=pool.name, interface=function)
     try:
         link = interface_name(name)
     except ValueError:  # a name that we never give
@@ -146,30 +157,33 @@ class _Maker:
             for kind, listing in before.listings.items()
             for one in listing.devices
         }
-        self.noted = self.records.keys() | self.broken.keys()
-        self.same = {  # resources whose pool is as it was
+        self.faults = {**present.faults, **self.assignment.faults}
+        self.noted = self.records.keys() | self.broken.keys() | self.faults.keys()
+        self.same = {  # resources whose pool is as it was, and has links
             kind
             for kind, listing in before.listings.items()
-            if self.configured.get(kind) == listing.pool
+            if self.configured.get(kind) == listing.pool and not listing.pool.userspace
         }
         self.used = {name: kind for kind, names in present.in_use.devices.items() for name in names}
         self.doubtful: dict[str, int] = {}
+        self.kept: dict[str, str] = {}  # devices that no pool offers, by all names of the hardware
         self.moving: set[str] = set()
         self.homecoming: dict[str, float] = {}
 
     def make(self) -> Offering:
         found: dict[str, dict[str, Listed]] = {kind: {} for kind in self.configured}
+        for name in (*self.listed, *self.used):
+            if name not in self.offered and (kind := self._kept(name)):
+                if name in self.used and name not in self.records:
+                    self.moving.add(name)  # nothing but the kubelet tells of its end
+                kept = found.setdefault(kind, {})[name] = self._unoffered(name, kind)
+                self._claim(kept.device)
         for name, device in self.offered.items():
             wanted = self.kinds[device.pool]
             kind = self._kind(name, wanted)
             if kind != wanted:
                 self.moving.add(name)
             found.setdefault(kind, {})[name] = self._listed(name, kind, device)
-        for name in (*self.listed, *self.used):
-            if name not in self.offered and (kind := self._kept(name)):
-                if name in self.used and name not in self.records:
-                    self.moving.add(name)  # nothing but the kubelet tells of its end
-                found.setdefault(kind, {})[name] = self._unoffered(name, kind)
         return Offering(
             listings={kind: self._listing(kind, devices) for kind, devices in found.items()},
             doubtful=self.doubtful,
@@ -177,6 +191,23 @@ class _Maker:
             homecoming=self.homecoming,
             problems=self.assignment.problems,
         )
+
+    def _claim(self, kept: Device) -> None:
+        """Note that a device which no pool offers may be a pod's, whatever its hardware is called.
+
+        A function has one name as a link, and another as a userspace device.
+        """
+        self.kept[kept.name] = kept.name
+        if kept.interface.pci:
+            self.kept[pci_device_name(kept.interface.pci.address)] = kept.name
+
+    def _elsewhere(self, device: Device) -> str:
+        """Say under which other name a pod may have the hardware of a device."""
+        if not self.kept or device.interface.pci is None:
+            return ""
+        kept = (self.kept.get(name) for name in _names(device.interface))
+        other = next(filter(None, kept), "")
+        return other and f"it is still listed as {other}, which a pod may have"
 
     def _listing(self, kind: str, devices: dict[str, Listed]) -> Listing:
         pool = self.configured.get(kind)
@@ -205,7 +236,7 @@ class _Maker:
         kind, last = self.listed[name]
         if name in self.records or name in self.broken:
             return using or kind
-        if last.device.lent and self._comes_home(name):
+        if last.device.lent and not last.device.made and self._comes_home(name):
             return using or kind
         return using or (kind if self._in_doubt(name, kind) else "")
 
@@ -233,16 +264,23 @@ class _Maker:
 
     def _listed(self, name: str, kind: str, device: Device) -> Listed:
         last = self.listed.get(name)
-        if last and last[1].device is device and self._is_plain(name, kind) and not last[1].fault:
+        if last and last[1].device is device and self._is_plain(device, kind) and not last[1].fault:
             return last[1]  # as are nearly all, when one of thousands has changed
         pool = self.configured.get(kind) or retired_pool(kind)
-        if device.pool != pool.name:
-            device = dataclasses.replace(device, pool=pool.name)
+        device = self._completed(device, pool)
         return self._same(name, Listed(device=device, fault=self._fault(device, pool)))
 
-    def _is_plain(self, name: str, kind: str) -> bool:
+    def _completed(self, device: Device, pool: Pool) -> Device:
+        """Say of a device which pool lists it, and what nodes it has."""
+        nodes = self.present.nodes(device) if device.userspace else ()
+        if (device.pool, device.nodes) == (pool.name, nodes):
+            return device
+        return dataclasses.replace(device, pool=pool.name, nodes=nodes)
+
+    def _is_plain(self, device: Device, kind: str) -> bool:
         """Whether only its link can give a device a fault that it did not have."""
-        return kind in self.same and name not in self.noted
+        alone = not self.kept or device.interface.pci is None
+        return kind in self.same and device.name not in self.noted and alone
 
     def _fault(self, device: Device, pool: Pool) -> str:
         if device.name in self.doubtful:
@@ -250,16 +288,16 @@ class _Maker:
             return "it moves to DRA" if target == pool.name else f"it moves to the pool {target}"
         if error := self.broken.get(device.name):
             return str(error)
+        fault = self.faults.get(device.name, "")
         if record := self.records.get(device.name):
-            return _trouble(record) or self.present.orphaned.get(device.name, "")
-        if pool.require_carrier and not device.interface.carrier:
-            return "it has no carrier"
-        return ""
+            return _trouble(record) or self.present.orphaned.get(device.name, fault)
+        missing = pool.require_carrier and not device.interface.carrier
+        return fault or self._elsewhere(device) or ("it has no carrier" if missing else "")
 
     def _unoffered(self, name: str, kind: str) -> Listed:
         """List a device that no pool offers, as it was, and say why no pod may have it."""
         pool = self.configured.get(kind) or retired_pool(kind)
-        here = self._refused.get(name)
+        here = self._here.get(name)
         last = self.listed.get(name)
         device = last[1].device if last else _absent(name, pool)
         if name in self.homecoming and last:
@@ -267,21 +305,26 @@ class _Maker:
             return self._same(name, Listed(device=as_it_was, fault=last[1].fault))
         if here:
             device = Device(name=name, pool=pool.name, interface=here, lent=here.lent)
-        elif device.pool != pool.name or device.lent:
-            device = dataclasses.replace(device, pool=pool.name, lent=False)
+        elif device.lent != (lent := name in self.present.snapshot.born):
+            device = dataclasses.replace(device, lent=lent)
+        device = self._completed(device, pool)
         return self._same(name, Listed(device=device, fault=self._why(name, here, pool)))
 
     @functools.cached_property
-    def _refused(self) -> dict[str, Interface]:
-        """The links that no pool offers, by the name that their device would have."""
-        found = [refusal.interface for refusal in self.assignment.refusals]
-        return {device_name(interface.name): interface for interface in found}
+    def _here(self) -> dict[str, Interface]:
+        """The links and functions on the host, by all names that a device of theirs can have."""
+        refused = (one.interface for one in self.assignment.refusals)
+        offered = (one.interface for one in self.assignment.devices if not one.made)
+        return {name: one for one in (*offered, *refused) for name in _names(one)}
 
     def _why(self, name: str, here: Interface | None, pool: Pool) -> str:
         if error := self.broken.get(name):
             return str(error)
+        fault = self.faults.get(name, "")
         if record := self.records.get(name):
-            return _trouble(record) or self.present.orphaned.get(name, "")
+            return _trouble(record) or self.present.orphaned.get(name, fault)
+        if fault:
+            return fault
         if here is None:
             # Without a mover there is no record: a link that the runtime moved is just away.
             return "" if pool.injection is Injection.NATIVE else "its link is gone"
@@ -295,6 +338,12 @@ class _Maker:
         """Return what was listed before if it is equal: others recognise it by that."""
         last = self.listed.get(name)
         return last[1] if last and last[1] == made else made
+
+
+def _names(interface: Interface) -> tuple[str, ...]:
+    """Name the devices that a link or function can be: a function has no name as a link."""
+    pci = (pci_device_name(interface.pci.address),) if interface.pci else ()
+    return (*pci, device_name(interface.name)) if interface.name else pci
 
 
 def _trouble(record: Attachment) -> str:

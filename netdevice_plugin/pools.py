@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from netdevice_plugin import making
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.model import (
     Device,
@@ -17,6 +19,8 @@ from netdevice_plugin.model import (
     Selector,
     Snapshot,
     device_name,
+    pci_device_name,
+    representor,
 )
 
 _GLOB = re.compile(r"[*?[]")
@@ -24,7 +28,7 @@ _GLOB = re.compile(r"[*?[]")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A link that is not offered, and why, in one line that follows its name."""
+    """A link, or a function without one, that is not offered, and why: a line after its name."""
 
     interface: Interface
     reason: str
@@ -40,6 +44,8 @@ class Assignment:
 
     devices: tuple[Device, ...] = ()  # by name, unique
     refusals: tuple[Refusal, ...] = ()  # by name of the link
+    # Why a device that is listed cannot be had now, in one line, by its name.
+    faults: Mapping[str, str] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     def of(self, pool: Pool) -> tuple[Device, ...]:
@@ -56,7 +62,7 @@ class Assignment:
             lines = list(self.problems)
             if len(lines) > 1:
                 lines.insert(0, f"{len(lines)} problems:")
-            hint = "take the name out of the pool's ifNames, or take from the link what keeps it"
+            hint = "take the name out of the pool, or take from the link what keeps it"
             raise ConfigError("\n  ".join(lines), hint=hint)
 
 
@@ -66,18 +72,25 @@ class _Memory:
     def __init__(self) -> None:
         self._pools: tuple[Pool, ...] = ()
         self._known: dict[int, tuple[Interface, Protection | None, Device | Refusal]] = {}
+        self.maker = making.Maker()
 
-    def assign(self, snapshot: Snapshot, pools: tuple[Pool, ...]) -> list[Device | Refusal]:
+    def assign(
+        self,
+        snapshot: Snapshot,
+        pools: tuple[Pool, ...],
+        protections: Mapping[int, Protection],
+    ) -> list[Device | Refusal]:
         """Judge each link by itself, but for those that are the very same as before."""
         before = self._known if pools == self._pools else {}
-        protections = {one.ifindex: one for one in snapshot.protected}
         found = {}
-        for interface in snapshot.interfaces:
+        for interface in (*snapshot.interfaces, *snapshot.functions):
             protection = None if interface.lent else protections.get(interface.ifindex)
             known = before.get(id(interface))
             if known is None or known[1] != protection:
                 known = (interface, protection, _judge(pools, interface, protection))
             found[id(interface)] = known  # which is nobody else's as long as we keep the link
+        if pools != self._pools:
+            self.maker.forget(pools)
         self._pools, self._known = pools, found
         return [verdict for _, _, verdict in found.values()]
 
@@ -89,32 +102,107 @@ def assign(snapshot: Snapshot, pools: Sequence[Pool]) -> Assignment:
     """Give each link to the first pool that selects it, or say why none has it.
 
     A link that must stay on the host is never given; one that looks like another
-    program's only to a pool whose ifNames has its very name. Two links that would
-    make one device (records made by hand can say so) are not both offered: the
-    first by ifindex is. A link that is the same object as in the last call, under
+    program's only to a pool whose ifNames has its very name. A pool with a userspace
+    driver has PCI functions, with or without a link. A pool that makes its links has
+    all of them in any case; they have a `fault` while their parent does not do. Two links
+    that would make one device (records made by hand can say so) are not both offered:
+    the first by ifindex is. A link that is the same object as in the last call, under
     the same pools, takes no time.
     """
-    devices: dict[str, Device] = {}
-    refusals: list[Refusal] = []
-    for verdict in _memory.assign(snapshot, tuple(pools)):
+    pools = tuple(pools)
+    protections = {one.ifindex: one for one in snapshot.protected}
+    shared = making.parents(snapshot, pools, protections)
+    for one in shared:  # what stands on it would be cut off
+        known = protections.get(one.parent.ifindex)
+        if one.here and not (known and known.hard):
+            reason = f"is the parent of pool {one.pool.name}"
+            protections[one.parent.ifindex] = Protection(ifindex=one.parent.ifindex, reason=reason)
+    sorting = _Sorting()
+    for verdict in _memory.assign(snapshot, pools, protections):
+        sorting.take(verdict)
+    if any(pool.userspace for pool in pools):
+        sorting.keep_apart(snapshot)
+    for one in shared:
+        sorting.take_made(one, _memory.maker.make(one, snapshot.born))
+    for one, number, why in making.conflicts(shared):
+        sorting.exclude(one, number, why)
+    return sorting.done(_problems(snapshot, pools, protections))
+
+
+class _Sorting:
+    """Devices and refusals as they come together."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, Device] = {}
+        self._refusals: list[Refusal] = []
+        self._faults: dict[str, str] = {}
+        self._problems: list[str] = []
+
+    def take(self, verdict: Device | Refusal) -> None:
+        """Take what was found of one link."""
         if isinstance(verdict, Refusal):
-            refusals.append(verdict)
-        elif verdict is not devices.setdefault(verdict.name, verdict):
+            self._refusals.append(verdict)
+        elif verdict is not self._devices.setdefault(verdict.name, verdict):
             reason = f"would be the device {verdict.name}, which another link is already"
-            refusals.append(Refusal(interface=verdict.interface, reason=reason))
-    return Assignment(
-        devices=tuple(devices[name] for name in sorted(devices)),
-        refusals=tuple(sorted(refusals, key=lambda refusal: refusal.interface.name)),
-        problems=tuple(_problems(snapshot, pools)),
-    )
+            self._refuse(verdict, reason)
+
+    def keep_apart(self, snapshot: Snapshot) -> None:
+        """Take back functions that several links are on: a driver of ours would end them all."""
+        functions = [device for device in self._devices.values() if device.userspace]
+        links = [one for one in snapshot.interfaces if one.pci]
+        count = Counter(one.pci.address for one in links if one.pci)
+        for device in functions:
+            if device.pci and count[device.pci.address] > 1:
+                del self._devices[device.name]
+                name, mine = device.interface.name, device.pci.address
+                others = (one.name for one in links if one.pci and one.pci.address == mine)
+                other = next((one for one in others if one != name), name)
+                self._refuse(device, f"shares its PCI function with {other}")
+
+    def take_made(self, shared: making.Shared, devices: Iterable[Device]) -> None:
+        """Take the devices of a pool that makes its links."""
+        if shared.problem:
+            self._problems.append(shared.problem)
+        for device in devices:
+            other = self._devices.get(device.name)
+            if other and other.lent:  # it has the name until it is home
+                continue
+            if other:
+                reason = f"would be the device {device.name}, which pool {device.pool} makes"
+                self._refuse(other, reason)
+            self._devices[device.name] = device
+            if shared.fault:
+                self._faults[device.name] = shared.fault
+
+    def exclude(self, shared: making.Shared, number: int | None, why: str) -> None:
+        """Fault one link of a pool, or all, that another pool makes impossible."""
+        self._problems.append(f"pool {shared.pool.name}: {why}")
+        for one in shared.creation.numbers if number is None else (number,):
+            self._faults.setdefault(making.made_name(shared.pool.name, one), why)
+
+    def done(self, problems: Iterable[str]) -> Assignment:
+        """Put all in order."""
+        return Assignment(
+            devices=tuple(self._devices[name] for name in sorted(self._devices)),
+            refusals=tuple(sorted(self._refusals, key=lambda one: one.interface.name)),
+            faults=self._faults,
+            problems=(*problems, *self._problems),
+        )
+
+    def _refuse(self, device: Device, reason: str) -> None:
+        self._refusals.append(Refusal(interface=device.interface, reason=reason))
 
 
 def _judge(
     pools: Iterable[Pool], interface: Interface, protection: Protection | None
 ) -> Device | Refusal:
-    pool = _first(pools, interface, protection)
+    pool, obstacle = _first(pools, interface, protection)
     if pool is None:
-        return Refusal(interface=interface, reason=_why_not(protection))
+        reason = obstacle or _why_not(interface, protection)
+        return Refusal(interface=interface, reason=reason)
+    if pool.userspace and interface.pci:
+        name = pci_device_name(interface.pci.address)
+        return Device(name=name, pool=pool.name, interface=interface, driver=pool.userspace.driver)
     if not _is_utf8(interface.name):
         reason = "has a name that is not UTF-8, as all that is in a CDI file must be"
         return Refusal(interface=interface, reason=reason)
@@ -126,7 +214,7 @@ def matches(selector: Selector, interface: Interface) -> bool:
     """Whether a link has all that the selector asks for; an empty selector takes every link."""
     pci = interface.pci
     return (
-        _any_glob(selector.if_names, (interface.name, *interface.altnames))
+        _any_glob(selector.if_names, interface)
         and _any_vf(selector.pf_names, interface)
         and _any(selector.pci_addresses, pci.address if pci else "")
         and _any(selector.vendors, pci.vendor if pci else "")
@@ -142,8 +230,11 @@ def _any(wanted: tuple[str, ...], *found: str) -> bool:
     return not wanted or any(text and text in wanted for text in found)
 
 
-def _any_glob(globs: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    return not globs or any(fnmatch.fnmatchcase(name, glob) for glob in globs for name in names)
+def _any_glob(globs: tuple[str, ...], interface: Interface) -> bool:
+    if not globs or not interface.name:  # a function without a link has none
+        return not globs
+    names = (interface.name, *interface.altnames)
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs for name in names)
 
 
 def _any_vf(pfs: tuple[PfRange, ...], interface: Interface) -> bool:
@@ -159,16 +250,43 @@ def _any_vf(pfs: tuple[PfRange, ...], interface: Interface) -> bool:
 
 def _first(
     pools: Iterable[Pool], interface: Interface, protection: Protection | None
-) -> Pool | None:
+) -> tuple[Pool | None, str]:
+    """Find the first pool that selects a link and can have it, or why the first could not."""
+    obstacle = ""
     if protection and protection.hard:
-        return None
+        return None, obstacle
     for pool in pools:
-        for selector in pool.selectors:
-            if matches(selector, interface) and not (
-                protection and not _names(selector, interface)
-            ):
-                return pool
-    return None
+        if not any(
+            matches(selector, interface) and not (protection and not _names(selector, interface))
+            for selector in pool.selectors
+        ):
+            continue
+        why = _no_function(interface, pool) if pool.userspace else _no_link(interface)
+        if not why:
+            return pool, ""
+        obstacle = obstacle or why
+    return None, obstacle
+
+
+def _no_link(function: Interface) -> str:
+    """Say why a pool of links cannot have a function that has none."""
+    if not function.unlinked:
+        return ""
+    what = f"its driver is {function.driver}" if function.driver else "it has no driver"
+    return f"is no link: {what}, and only a pool with `driver` can offer it"
+
+
+def _no_function(interface: Interface, pool: Pool) -> str:
+    """Say why a program in a pod cannot have the function that a link is on."""
+    if interface.pci is None:
+        return f"is no PCI function, as the pool {pool.name} needs"
+    if interface.lent:
+        return f"is in a pod as a link; it is the pool {pool.name}'s when it is home"
+    if representor(interface.port):
+        return "stands for another function, and is none itself"
+    if interface.pf and interface.pf.num_vfs:
+        return f"has {interface.pf.num_vfs} virtual functions, which would go with its driver"
+    return ""
 
 
 def _names(selector: Selector, interface: Interface) -> str:
@@ -177,9 +295,9 @@ def _names(selector: Selector, interface: Interface) -> str:
     return next((name for name in selector.if_names if name in own and not _GLOB.search(name)), "")
 
 
-def _why_not(protection: Protection | None) -> str:
+def _why_not(interface: Interface, protection: Protection | None) -> str:
     if protection is None:
-        return "no pool selects it"
+        return _no_link(interface) or "no pool selects it"
     return protection.reason if protection.hard else f"{protection.reason}; no pool names it"
 
 
@@ -187,7 +305,9 @@ def _is_utf8(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _problems(snapshot: Snapshot, pools: Iterable[Pool]) -> Iterator[str]:
+def _problems(
+    snapshot: Snapshot, pools: Iterable[Pool], protections: Mapping[int, Protection]
+) -> Iterator[str]:
     """Find what pools name and cannot have.
 
     A newcomer with the name of a lent link is no mistake of the pool, which means
@@ -201,7 +321,7 @@ def _problems(snapshot: Snapshot, pools: Iterable[Pool]) -> Iterator[str]:
     ]
     if not wanted:
         return
-    hard = {one.ifindex: one for one in snapshot.protected if one.hard}
+    hard = {ifindex: one for ifindex, one in protections.items() if one.hard}
     kept = [one for one in snapshot.interfaces if one.ifindex in hard and not one.lent]
     lent = {interface.name for interface in snapshot.interfaces if interface.lent}
     for pool, selector in wanted:

@@ -50,7 +50,7 @@ class Shelf:
         for result in (one for each in allocations for one in each.results):
             pool = result.pool.partition("/")[2]
             listed = self.find(pool, result.device)
-            link = listed if isinstance(listed, str) else told(listed.device.interface)
+            link = listed if isinstance(listed, str) else told(listed.device)
             found[pool, result.device] = (self.delivery(pool), link)
         return found
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import cdi
 from netdevice_plugin import cdifiles
 from netdevice_plugin.cdifiles import Delivery
-from netdevice_plugin.model import Device, Interface, Pool
+from netdevice_plugin.model import Device, Pool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,9 @@ class _Pool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Made:
-    """A device's fragment, or why there is none, and the link that it was made of."""
+    """A device's fragment, or why there is none, and the device that it was made of."""
 
-    interface: Interface
+    device: Device
     told: tuple[object, ...]
     fragment: cdi.Fragment | None
     problem: str = ""
@@ -64,7 +64,7 @@ class Renderer:
         fresh = False
         for device in sorted(devices, key=operator.attrgetter("name")):
             made = before.get(device.name)
-            if made is None or made.interface is not device.interface:
+            if made is None or made.device is not device:
                 known = made
                 made = _make(pool.kind, device, delivery, known)
                 fresh = fresh or known is None or made.fragment is not known.fragment
@@ -80,15 +80,15 @@ class Renderer:
 
 
 def _make(kind: str, device: Device, delivery: Delivery, known: _Made | None) -> _Made:
-    told = cdifiles.told(device.interface)
+    told = cdifiles.told(device)
     if known and known.told == told:
-        return _Made(device.interface, told, known.fragment, known.problem)
+        return _Made(device, told, known.fragment, known.problem)
     try:
         fragment = cdi.fragment(kind, cdifiles.describe(device, delivery))
     except cdi.SpecError as error:
         problem = f"{kind}={device.name}: cannot be in a CDI file: {error.problems[0].message}"
-        return _Made(device.interface, told, None, problem)
-    return _Made(device.interface, told, fragment)
+        return _Made(device, told, None, problem)
+    return _Made(device, told, fragment)
 
 
 def _assemble(kind: str, made: Mapping[str, _Made]) -> Content:

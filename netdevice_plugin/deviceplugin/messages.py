@@ -7,6 +7,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from netdevice_plugin import pciinfo
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2 as registration
 from netdevice_plugin.deviceplugin.preference import place, prefer
@@ -83,7 +84,7 @@ def _fitting(order: Sequence[str], pieces: Mapping[str, bytes], limit: int) -> s
 
 
 def _numa(listed: Listed) -> int | None:
-    pci = listed.device.interface.pci
+    pci = listed.device.pci
     return pci.numa_node if pci else None
 
 
@@ -130,10 +131,10 @@ def _checked(now: Roster, names: Sequence[str]) -> list[Listed]:
 
 
 def _edits(pool: Pool, chosen: Sequence[Listed]) -> api.ContainerAllocateResponse:
-    links = [one.device.interface for one in chosen]
-    envs = {f"NETDEVICE_{pool.variable}": ",".join(_entry(link.name) for link in links)}
-    if functions := [link.pci.address for link in links if link.pci]:
-        envs[f"PCIDEVICE_{pool.variable}"] = ",".join(functions)
+    devices = [one.device for one in chosen]
+    envs = dict(pciinfo.variables(pool.variable, devices, rdma=pool.rdma))
+    if links := [one.interface.name for one in devices if not one.userspace]:
+        envs[f"NETDEVICE_{pool.variable}"] = ",".join(map(_entry, links))
     names = [api.CDIDevice(name=utf8(f"{pool.kind}={one.device.name}")) for one in chosen]
     return api.ContainerAllocateResponse(envs=envs, cdi_devices=names)
 
@@ -151,7 +152,7 @@ def preferred(
     for one in request.container_requests:
         must, free = one.must_include_deviceIDs, one.available_deviceIDs
         known = [now.devices[name].device for name in {*must, *free} & now.devices.keys()]
-        places = {device.name: place(device.interface) for device in known}
+        places = {device.name: place(device) for device in known}
         chosen = prefer(free, must, one.allocation_size, places)
         responses.append(api.ContainerPreferredAllocationResponse(deviceIDs=chosen))
     return api.PreferredAllocationResponse(container_responses=responses)

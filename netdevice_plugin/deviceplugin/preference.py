@@ -7,7 +7,7 @@ import dataclasses
 import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-from netdevice_plugin.model import Interface
+from netdevice_plugin.model import Device
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ NOWHERE = Place()
 _LEVELS = (operator.attrgetter("numa"), operator.attrgetter("pf"))
 
 
-def place(interface: Interface) -> Place:
-    """Say where a link sits; a virtual one nowhere."""
-    if interface.pci is None:
+def place(device: Device) -> Place:
+    """Say where a device sits: one that is to be made with its parent, a virtual one nowhere."""
+    if device.pci is None:
         return NOWHERE
-    pf = interface.vf.pf_address if interface.vf else interface.pci.address
-    return Place(interface.pci.numa_node, pf)
+    vf = device.interface.vf
+    return Place(device.pci.numa_node, vf.pf_address if vf else device.pci.address)
 
 
 def prefer(

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 
 from netdevice_plugin.model import Address, Device, Interface
+from netdevice_plugin.provisioning import CreatedKind
 
 MAX_ATTRIBUTES = 32  # of a device, capacities among them
 MAX_NAME = 32  # bytes, without the domain
@@ -28,8 +29,8 @@ _NOT_THE_ONE = 0x01 | 0x08
 class Attribute:
     """One row of the table.
 
-    `of` finds the value; None and the empty text are none. A name without a domain is
-    in that of the driver.
+    `of` finds the value; None is none, and so is the empty text but for what is always
+    there. A name without a domain is in that of the driver.
     """
 
     name: str
@@ -59,14 +60,24 @@ def _pci(name: str, kind: type[Value], *, called: str = "") -> Attribute:
     return Attribute(called or name, kind, of)
 
 
-def _pf(name: str, called: str) -> Attribute:
-    """Make a row of what a physical function says of its virtual ones."""
+def _place(name: str, kind: type[Value], called: str) -> Attribute:
+    """Make a row of where a device sits: one that is to be made with its parent."""
 
-    def of(device: Device) -> int | None:
-        found: int | None = getattr(device.interface.pf, name, None)
+    def of(device: Device) -> Value | None:
+        found: Value | None = getattr(device.pci, name, None)
         return found
 
-    return Attribute(called, int, of)
+    return Attribute(called, kind, of)
+
+
+def _pf(name: str, kind: type[Value], called: str) -> Attribute:
+    """Make a row of what a physical function says of its virtual ones."""
+
+    def of(device: Device) -> Value | None:
+        found: Value | None = getattr(device.interface.pf, name, None)
+        return found
+
+    return Attribute(called, kind, of)
 
 
 def _vf(name: str, kind: type[Value], called: str) -> Attribute:
@@ -94,6 +105,16 @@ def _is_meant(address: Address, family: int) -> bool:
     return address.family == family and usable
 
 
+def _parent(device: Device) -> str | None:
+    return device.made.parent.name if device.made else None
+
+
+def _vlan(device: Device) -> int | None:
+    """Find the number of a VLAN that is to be made."""
+    made = device.made
+    return made.number if made and made.creation.kind is CreatedKind.VLAN else None
+
+
 def kind(interface: Interface) -> str:
     """Name the kind of link as the configuration's `kinds` do: hardware is `physical`."""
     return interface.kind or "physical"
@@ -102,7 +123,7 @@ def kind(interface: Interface) -> str:
 STANDARD = "resource.kubernetes.io/"
 
 TABLE = (
-    _pci("root", str, called=f"{STANDARD}pcieRoot"),
+    _place("root", str, f"{STANDARD}pcieRoot"),
     _pci("address", str, called=f"{STANDARD}pciBusID"),
     _link("name", str, always=True, called="ifName"),
     _link("alias", str),
@@ -118,14 +139,21 @@ TABLE = (
     _link("driver", str),
     _pci("vendor", str),
     _pci("device", str),
-    _pci("numa_node", int, called="numaNode"),
+    _place("numa_node", int, "numaNode"),
+    _pci("iommu_group", int, called="iommuGroup"),
+    Attribute("userspace", bool, lambda device: device.userspace, always=True),
+    Attribute("userspaceDriver", str, lambda device: device.driver),
     Attribute("sriovPf", bool, lambda device: device.interface.pf is not None, always=True),
-    _pf("total_vfs", "totalVfs"),
-    _pf("num_vfs", "numVfs"),
+    _pf("total_vfs", int, "totalVfs"),
+    _pf("num_vfs", int, "numVfs"),
+    _pf("eswitch", str, "eswitchMode"),
     Attribute("sriovVf", bool, lambda device: device.interface.vf is not None, always=True),
     _vf("number", int, "vfNumber"),
     _vf("pf_name", str, "pfName"),
     _vf("pf_address", str, "pfPciBusID"),
+    _vf("pf_state", str, "pfState"),
+    Attribute("parent", str, _parent),
+    Attribute("vlan", int, _vlan),
     Attribute("rdma", bool, lambda device: bool(device.interface.rdma), always=True),
     _link("rdma", str, called="rdmaDevice"),
     Attribute("ipv4", str, _address(4)),
@@ -139,7 +167,7 @@ def of(device: Device) -> tuple[Attributes, tuple[str, ...]]:
     problems = []
     for row in TABLE:
         value = row.of(device)
-        if value is None or value == "":
+        if value is None or (value == "" and not row.always):
             continue
         if problem := _problem(value):
             problems.append(f"{device.name}: attribute {row.name} is left out: {problem}")

@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import cdi
-from netdevice_plugin import cdifiles
+from netdevice_plugin import cdifiles, pciinfo
 from netdevice_plugin.cdifiles import Delivery
 from netdevice_plugin.dra.claim import Result
 from netdevice_plugin.dra.parameters import Parameters, mover_options, pod_name
-from netdevice_plugin.model import Interface
+from netdevice_plugin.model import Device
+from netdevice_plugin.provisioning import Node, VfSettings
 
 CLASS = "claim"
 
@@ -29,14 +30,23 @@ class Given:
     """A device as a claim gets it."""
 
     result: Result
-    interface: Interface
+    device: Device
     parameters: Parameters
     delivery: Delivery
 
     @property
     def name(self) -> str:
-        """What the link, or the VLAN on top of it, is called in the pod."""
-        return pod_name(self.parameters, self.interface)
+        """What the link, or the VLAN on top of it, is called in the pod; empty if there is none."""
+        return "" if self.device.userspace else pod_name(self.parameters, self.device.interface)
+
+    @property
+    def vf(self) -> VfSettings:
+        """What a virtual function is to be like: the claim's word, else the pool's."""
+        return self.parameters.vf.over(self.delivery.vf)
+
+    def with_nodes(self, nodes: tuple[Node, ...]) -> Given:
+        """Give these device nodes with a userspace device, once they are known."""
+        return dataclasses.replace(self, device=dataclasses.replace(self.device, nodes=nodes))
 
 
 def kind(prefix: str) -> str:
@@ -75,13 +85,13 @@ def _edits(one: Given, environment: tuple[str, ...]) -> cdi.ContainerEdits:
     if one.result.admin:
         return cdi.ContainerEdits(env=environment)
     edits = cdifiles.edits(
-        one.result.device,
-        one.interface,
+        one.device,
         one.delivery,
         name=one.name,
+        vf=one.vf,
         options=mover_options(one.parameters),
     )
-    return dataclasses.replace(edits, env=environment)
+    return dataclasses.replace(edits, env=(*edits.env, *environment))
 
 
 def _environment(requests: Iterable[str], given: Sequence[Given]) -> tuple[str, ...]:
@@ -92,7 +102,9 @@ def _environment(requests: Iterable[str], given: Sequence[Given]) -> tuple[str, 
 def _lines(request: str, given: Sequence[Given]) -> Iterator[str]:
     mine = [one for one in given if one.result.main_request == request]
     word = re.sub(r"[^A-Z0-9]", "_", request.upper())
-    yield f"NETDEVICE_{word}={','.join(one.name for one in mine)}"
-    addresses = [one.interface.pci.address for one in mine if one.interface.pci]
-    if addresses:
-        yield f"PCIDEVICE_{word}={','.join(addresses)}"
+    if names := [one.name for one in mine if one.name]:
+        yield f"NETDEVICE_{word}={','.join(names)}"
+    devices = [one.device for one in mine]
+    rdma = any(one.delivery.rdma for one in mine)
+    for name, value in pciinfo.variables(word, devices, rdma=rdma):
+        yield f"{name}={value}"

@@ -38,12 +38,14 @@ class Place:
 def give(place: Place, wanted: Allocation, kept: Collection[str]) -> list[Given]:
     """Find out how a claim gets each of its devices, and whether it can.
 
-    Those that it has already (`kept`) it keeps, whatever became of them. Raises
-    ClaimError, and ParameterError with every problem of a device.
+    Those that it has already (`kept`) it keeps, whatever became of them. A userspace
+    device, which is not moved, has the nodes that are known now: once it is bound they
+    may be others (`Given.with_nodes`). Raises ClaimError, and ParameterError with every
+    problem of a device.
     """
     given = [_device(place, one, wanted, kept) for one in wanted.results]
-    moved = [one for one in given if not one.result.admin]
-    parameters.check_all([(one.result, one.parameters, one.interface) for one in moved])
+    moved = [one for one in given if one.name and not one.result.admin]
+    parameters.check_all([(one.result, one.parameters, one.device.interface) for one in moved])
     return given
 
 
@@ -57,9 +59,9 @@ def _device(place: Place, result: Result, wanted: Allocation, kept: Collection[s
     if listed.fault and not result.admin and result.device not in kept:
         hint = "delete the pod, so that it gets another device"
         raise ClaimError(f"{wanted.claim}: {where} is unhealthy: {listed.fault}", hint=hint)
-    delivery, interface = place.delivery(pool), listed.device.interface
+    delivery, device = place.delivery(pool), listed.device
     asked = parameters.Parameters()
     if not result.admin:
         asked = parameters.of_request(wanted.configs, result)
-        parameters.check(asked, interface, where, delivery.injection)
-    return Given(result=result, interface=interface, parameters=asked, delivery=delivery)
+        parameters.check(asked, device, where, delivery.injection)
+    return Given(result=result, device=device, parameters=asked, delivery=delivery)

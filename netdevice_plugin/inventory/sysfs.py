@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from netdevice_plugin.inventory.decode import Link
-from netdevice_plugin.model import Interface, PciDevice, PhysicalFunction, VirtualFunction
+from netdevice_plugin.model import (
+    Interface,
+    PciDevice,
+    PhysicalFunction,
+    VirtualFunction,
+    representor,
+)
+
+__all__ = ["Hardware", "Sysfs", "for_userspace", "has_device", "representor"]
 
 Value = TypeVar("Value")
 
@@ -24,7 +32,6 @@ _BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _ROOT = re.compile(r"pci[0-9a-f]{4,8}:[0-9a-f]{2}")
 _VIRTFN = re.compile(r"virtfn([0-9]{1,5})")
 _ID = re.compile(r"(?:0x)?([0-9a-f]{4})")
-_REPRESENTOR = re.compile(r"(c[0-9]+)?pf[0-9]+([vs]f[0-9]+)?")
 _RDMA_CLASSES = ("infiniband_verbs", "infiniband_mad")
 _RDMA = re.compile(r"(uverbs|umad|issm)[0-9]{1,5}|rdma_cm")
 _NETWORK = "0x02"  # the base class of PCI functions for networks
@@ -199,14 +206,6 @@ class Sysfs:
 def has_device(link: Link) -> bool:
     """Whether there may be a device under a link; those that are only software have none."""
     return bool(link.device) or not (link.interface.kind or link.interface.loopback)
-
-
-def representor(port: str) -> bool:
-    """Whether a port name (IFLA_PHYS_PORT_NAME) is that of a switchdev representor.
-
-    pf0vf1, pf0sf88, c1pf0: linux/net/core/devlink.c. Their parent device is the PF.
-    """
-    return bool(_REPRESENTOR.fullmatch(port))
 
 
 def for_userspace(driver: str) -> bool:

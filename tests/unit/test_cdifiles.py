@@ -216,7 +216,7 @@ def test_links_of_which_the_same_is_told_have_the_same_description(
     told = {field: getattr(one, field) for field in ("ifindex", "name", "kind", "mac", "pci")}
     for like in (other, dataclasses.replace(other, mtu=9000, lent=True, **told)):
         named = dataclasses.replace(device(like), name="d")
-        same = cdifiles.told(one) == cdifiles.told(like)
+        same = cdifiles.told(device(one)) == cdifiles.told(named)
         for pool in (POOL, NATIVE):
             delivery = cdifiles.Delivery.of(pool, Config())
             described = cdifiles.describe(dataclasses.replace(device(one), name="d"), delivery)

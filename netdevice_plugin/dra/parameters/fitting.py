@@ -7,16 +7,23 @@ to the mover, which undoes everything when the kernel refuses.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from netdevice_plugin.dra.claim import Result
 from netdevice_plugin.dra.parameters.merging import InvalidParametersError
 from netdevice_plugin.dra.parameters.model import Parameters
 from netdevice_plugin.dra.parameters.together import IPV6_MTU, route_problems
 from netdevice_plugin.dra.parameters.words import family_of
-from netdevice_plugin.model import Injection, Interface
+from netdevice_plugin.model import Device, Injection, Interface
+from netdevice_plugin.provisioning import VfSettings
 
 _NAME_MAX = 15  # IFNAMSIZ, without its NUL
+_MAC_SIZE = len("02:00:00:00:00:01")
+_NATIVE = (
+    "cannot be had from a pool with injection: native, where the runtime moves the link; "
+    "interfaceName can"
+)
+_NO_LINK = "cannot be had of a userspace device, which has no link in the pod; vf can"
 
 
 def pod_name(parameters: Parameters, interface: Interface) -> str:
@@ -37,18 +44,23 @@ def names_in_pod(parameters: Parameters, interface: Interface) -> tuple[str, ...
 
 def check(
     parameters: Parameters,
-    interface: Interface,
+    device: Device,
     where: str,
     injection: Injection = Injection.HOOK,
 ) -> None:
-    """Check what is asked against the link, which `where` names in messages.
+    """Check what is asked against the device, which `where` names in messages.
 
     Raises ParameterError with every problem.
     """
-    if injection is Injection.NATIVE:
-        problems = list(_check_native(parameters))
+    interface = device.interface
+    if device.userspace:
+        problems = list(_check_only({"vf"}, parameters, _NO_LINK))
+    elif injection is Injection.NATIVE:
+        problems = list(_check_only({"interface_name"}, parameters, _NATIVE))
     else:
         problems = [*_check_link(parameters, interface), *_check_vlan(parameters, interface)]
+    if parameters.vf != VfSettings() and interface.vf is None and injection is Injection.HOOK:
+        problems.append("vf: the device is no virtual function")
     if problems:
         raise InvalidParametersError([f"{where}: {problem}" for problem in problems])
 
@@ -81,32 +93,32 @@ def _unique(parameters: Parameters, interface: Interface) -> Iterator[tuple[str,
         yield "interfaceName", name
     for address in parameters.addresses:
         yield "addresses", address.partition("/")[0]
-    if parameters.mac:
-        yield "mac", parameters.mac
+    if mac := parameters.mac or parameters.vf.mac:
+        yield "mac", mac
     if parameters.gateway:
         for family in sorted({route.family for route in parameters.routes if route.is_default}):
             yield "gateway", f"the default route of IPv{family}"
 
 
-def _check_native(parameters: Parameters) -> Iterator[str]:
-    """The runtime's netDevices know a name, and nothing else."""
+def _check_only(allowed: Collection[str], parameters: Parameters, why: str) -> Iterator[str]:
+    """Check that nothing else is asked."""
     nothing = Parameters()
     for field in dataclasses.fields(Parameters):
-        if field.name == "interface_name":
+        if field.name in allowed:
             continue
         if getattr(parameters, field.name) != getattr(nothing, field.name):
             key = "".join(map(str.title, field.name.split("_")))
-            yield (
-                f"{key[0].lower()}{key[1:]}: cannot be had from a pool with injection: native, "
-                "where the runtime moves the link; interfaceName can"
-            )
+            yield f"{key[0].lower()}{key[1:]}: {why}"
 
 
 def _check_link(parameters: Parameters, interface: Interface) -> Iterator[str]:
     if parameters.mac and interface.link_type != "ether":
         yield f"mac: the link is of type {interface.link_type}, and only Ethernet's can be changed"
+    if parameters.mac and interface.kind == "ipvlan":
+        yield "mac: an ipvlan has that of its parent"
+    size = _MAC_SIZE if interface.link_type == "ether" else len(interface.mac)
     for index, neighbour in enumerate(parameters.neighbours):
-        if neighbour.mac and len(neighbour.mac) != len(interface.mac):
+        if neighbour.mac and len(neighbour.mac) != size:
             yield f"neighbours[{index}].mac: is not as long as the link's ({interface.mac or None})"
     if parameters.vrf and parameters.vrf.name in names_in_pod(parameters, interface):
         yield f"vrf: {parameters.vrf.name!r} is the link's own name"

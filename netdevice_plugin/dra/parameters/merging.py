@@ -1,6 +1,6 @@
 """Several entries -> what holds for one request: the class's first, the claim's over them.
 
-Field by field: a value or a list replaces what was there, maps (`sysctls` and
+Field by field: a value or a list replaces what was there, maps (`sysctls`, `vf` and
 those of `ethtool`) are united key by key.
 """
 
@@ -38,6 +38,7 @@ _FIELDS = {
     "sysctls": "sysctls",
     "ethtool": "ethtool",
     "gateway": "gateway",
+    "vf": "vf",
 }
 
 
@@ -139,6 +140,7 @@ def _over(below: Parameters, above: Parameters, given: Iterable[str]) -> Paramet
             rings=_united(below.ethtool.rings, above.ethtool.rings),
             channels=_united(below.ethtool.channels, above.ethtool.channels),
         ),
+        "vf": above.vf.over(below.vf),
     }
     return dataclasses.replace(below, **changes)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 
 from netdevice_plugin.dra.parameters.words import family_of
+from netdevice_plugin.provisioning import VfSettings
 
 MAIN_TABLE = 254
+AS_IT_IS = VfSettings()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,7 @@ class Parameters:
     sysctls: tuple[tuple[str, int], ...] = ()  # ("ipv4/conf/rp_filter", 2), sorted
     ethtool: Ethtool = Ethtool()
     gateway: bool = False
+    vf: VfSettings = AS_IT_IS
 
     @property
     def without_addresses(self) -> bool:

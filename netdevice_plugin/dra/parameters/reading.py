@@ -6,9 +6,11 @@ tell (`together`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
+from netdevice_plugin import provisions
 from netdevice_plugin.dra.parameters import sysctls, words
 from netdevice_plugin.dra.parameters.model import (
     Ethtool,
@@ -19,6 +21,7 @@ from netdevice_plugin.dra.parameters.model import (
     Vlan,
     Vrf,
 )
+from netdevice_plugin.provisioning import VfSettings
 from netdevice_plugin.sections import SUGGESTIONS, Section
 from netdevice_plugin.yamlnode import Node, Problem, join, shorten
 
@@ -59,6 +62,7 @@ def read(node: Node, path: str, problems: list[Problem]) -> Parameters:
         sysctls=_sysctls(section),
         ethtool=_ethtool(section.part("ethtool")),
         gateway=section.flag("gateway", fallback=False),
+        vf=_vf(section.part("vf")),
     )
     for key in ("dhcp", "dhcpHook"):
         section.refuse(key, _NO_DHCP)
@@ -215,6 +219,15 @@ def _vlan(section: Section | None) -> Vlan | None:
         id=section.number("id", (1, 4094), 1),
         protocol=section.text("protocol", words.protocol, "802.1q"),
     )
+    section.finish()
+    return found
+
+
+def _vf(section: Section | None) -> VfSettings:
+    if section is None:
+        return VfSettings()
+    mac = section.text("mac", words.mac, None)
+    found = dataclasses.replace(provisions.vf_settings(section), mac=mac)
     section.finish()
     return found
 

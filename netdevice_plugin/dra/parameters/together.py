@@ -41,6 +41,10 @@ def complete(parameters: Parameters, places: Places) -> Parameters:
     _check_addresses(parameters, places)
     _check_names(parameters, places)
     _check_routes(parameters, places)
+    if parameters.mac and parameters.vf.mac not in (None, parameters.mac):
+        places.report(
+            "vf", f"mac: the link's own is to be another, {parameters.mac}: leave one out"
+        )
     if parameters.gateway:
         routes = tuple(_default_routes(parameters, places))
         return dataclasses.replace(parameters, routes=parameters.routes + routes)

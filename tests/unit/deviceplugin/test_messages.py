@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,6 +152,13 @@ def test_variables_name_the_links_and_the_functions() -> None:
     assert envs(devices, ["enp3s0f1", "veth0", "enp3s0f0"]) == {
         "NETDEVICE_NETWORKING_K8S_IO_NETDEVICE": "enp3s0f1,veth0,enp3s0f0",
         "PCIDEVICE_NETWORKING_K8S_IO_NETDEVICE": "0000:03:00.1,0000:03:00.0",
+        "PCIDEVICE_NETWORKING_K8S_IO_NETDEVICE_INFO": json.dumps(
+            {
+                "0000:03:00.1": {"generic": {"deviceID": "0000:03:00.1"}},
+                "0000:03:00.0": {"generic": {"deviceID": "0000:03:00.0"}},
+            },
+            separators=(",", ":"),
+        ),
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netdevice_plugin.deviceplugin.preference import NOWHERE, Place, place, prefer
-from tests.unit.deviceplugin.devices import link
+from tests.unit.deviceplugin.devices import link, listed
 
 PLACES = {
     "a0": Place(0, "pf0"),
@@ -109,6 +109,6 @@ def test_one_node_is_enough_where_one_has_enough(size: int, nodes: list[int]) ->
 
 def test_a_function_sits_where_its_physical_function_is() -> None:
     vf = link("vf", numa=1, pci="0000:03:10.0", pf="0000:03:00.0")
-    assert place(vf) == Place(1, "0000:03:00.0")
-    assert place(link("pf", numa=1, pci="0000:03:00.0")) == Place(1, "0000:03:00.0")
-    assert place(link("veth0")) == NOWHERE
+    assert place(listed(vf).device) == Place(1, "0000:03:00.0")
+    assert place(listed(link("pf", numa=1, pci="0000:03:00.0")).device) == Place(1, "0000:03:00.0")
+    assert place(listed("veth0").device) == NOWHERE

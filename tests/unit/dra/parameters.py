@@ -14,9 +14,15 @@ from netdevice_plugin.dra.parameters import (
     Parameters,
     of_request,
 )
+from netdevice_plugin.model import Device, Interface
 
 PLACE = "p"
 RESULT = Result(request="nic", pool="node/pool", device="eth1")
+
+
+def device(interface: Interface, **more: object) -> Device:
+    """A device as a pool offers it."""
+    return Device(name="eth1", pool="pool", interface=interface, **more)  # type: ignore[arg-type]
 
 
 def entry(**fields: object) -> dict[str, object]:

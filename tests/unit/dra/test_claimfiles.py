@@ -36,7 +36,7 @@ def given(
 ) -> Given:
     return Given(
         result=Result(request=request, pool=f"{NODE}/{POOL}", device=interface.name, admin=admin),
-        interface=interface,
+        device=Device(name=interface.name, pool=POOL, interface=interface),
         parameters=Parameters(**parameters),  # type: ignore[arg-type]
         delivery=delivery,
     )
@@ -95,7 +95,12 @@ def test_every_device_of_a_request_names_all_of_them() -> None:
         given(eth2, "fast-nics/b"),
         given(link("eth3", 3), "slow"),
     )
-    fast = ("NETDEVICE_FAST_NICS=net1,eth2", "PCIDEVICE_FAST_NICS=0000:03:00.1,0000:03:00.2")
+    fast = (
+        "NETDEVICE_FAST_NICS=net1,eth2",
+        "PCIDEVICE_FAST_NICS=0000:03:00.1,0000:03:00.2",
+        'PCIDEVICE_FAST_NICS_INFO={"0000:03:00.1":{"generic":{"deviceID":"0000:03:00.1"}},'
+        '"0000:03:00.2":{"generic":{"deviceID":"0000:03:00.2"}}}',
+    )
     assert made[f"{UID}-eth1"].env == made[f"{UID}-eth2"].env == fast
     assert made[f"{UID}-eth3"].env == ("NETDEVICE_SLOW=eth3",)
 

@@ -18,7 +18,7 @@ from netdevice_plugin.dra.parameters import (
     pod_name,
 )
 from netdevice_plugin.model import Address, Injection, Interface
-from tests.unit.dra.parameters import RESULT, decoded, entry, opaque, problems, problems_of
+from tests.unit.dra.parameters import RESULT, decoded, device, entry, opaque, problems, problems_of
 
 ETH1 = Interface(
     ifindex=7,
@@ -300,7 +300,7 @@ def test_every_field_is_told_as_the_mover_reads_it() -> None:
 
 def refused(interface: Interface = ETH1, **fields: object) -> list[str]:
     with pytest.raises(InvalidParametersError) as caught:
-        check(decoded(**fields), interface, "here")
+        check(decoded(**fields), device(interface), "here")
     return list(caught.value.problems)
 
 
@@ -372,16 +372,18 @@ def test_what_the_link_cannot_be_is_refused(case: str) -> None:
 
 def test_what_the_link_can_be_is_taken() -> None:
     routes = [route(gateway="192.0.2.1", source="192.0.2.10")]
-    check(decoded(routes=routes, mtu=1000, mac="02:00:00:00:00:01"), ETH1, "here")
+    check(decoded(routes=routes, mtu=1000, mac="02:00:00:00:00:01"), device(ETH1), "here")
     peer = Address(family=4, address="192.0.2.10", prefix=32, peer="203.0.113.1")
-    check(decoded(routes=[route(gateway="203.0.113.1")]), changed(addresses=(peer,)), "here")
+    check(
+        decoded(routes=[route(gateway="203.0.113.1")]), device(changed(addresses=(peer,))), "here"
+    )
 
 
 def test_of_a_runtimes_link_only_the_name_can_be_asked() -> None:
-    check(decoded(interfaceName="net1"), ETH1, "here", Injection.NATIVE)
+    check(decoded(interfaceName="net1"), device(ETH1), "here", Injection.NATIVE)
     asked = decoded(interfaceName="net1", mtu=1400, keepHostAddresses=False)
     with pytest.raises(InvalidParametersError) as caught:
-        check(asked, ETH1, "here", Injection.NATIVE)
+        check(asked, device(ETH1), "here", Injection.NATIVE)
     assert [line.partition(" cannot be")[0] for line in caught.value.problems] == [
         "here: mtu:",
         "here: keepHostAddresses:",

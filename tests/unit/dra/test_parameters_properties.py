@@ -20,7 +20,7 @@ from netdevice_plugin.dra.parameters import (
 )
 from netdevice_plugin.errors import ParameterError
 from netdevice_plugin.model import Interface
-from tests.unit.dra.parameters import RESULT, entry, opaque
+from tests.unit.dra.parameters import RESULT, device, entry, opaque
 from tests.unit.dra.test_parameters import SCHEMA, VALID, VALIDATOR
 
 _IP = r"([0-9.]{7,15}|[0-9a-f:.]{2,45})"
@@ -182,7 +182,7 @@ def test_what_is_taken_makes_options_of_the_documented_grammar(
     assert follows_the_grammar(mover_options(parameters))
     assert all(VALIDATOR.is_valid(config.parameters) for config in configs)
     try:
-        check(parameters, ETH1, "here")
+        check(parameters, device(ETH1), "here")
         check_all([(RESULT, parameters, ETH1)])
     except ParameterError:
         return

@@ -31,6 +31,7 @@ NEWNEXTHOP = 104
 UP, RUNNING = 0x11043, 0x11003
 IFB, VETH, MACVLAN = "ifb", "veth", "macvlan"
 NOTHING = Wants()
+NO_HARDWARE = Hardware()
 
 
 def one(
@@ -65,7 +66,7 @@ def mirror(*links: bytes, **lists: list[bytes]) -> Mirror:
     return made
 
 
-def examined(made: Mirror, hardware: Hardware = Hardware()) -> Mirror:
+def examined(made: Mirror, hardware: Hardware = NO_HARDWARE) -> Mirror:
     """A mirror that knows of the hardware that is under no link."""
     assert made.wants().hardware
     made.accept(Wants(hardware=True), Found(hardware=hardware))
