@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import pytest
@@ -157,3 +161,22 @@ async def _five_hundred(server: ApiServer) -> None:
             server.cluster.create(slice_of(f"node{index}"))
         lines = await asyncio.gather(*tasks)
         assert all(f'"node{index}"'.encode() in line for index, line in enumerate(lines))
+
+
+def test_nobody_is_forgotten_who_connects_as_it_goes(server: ApiServer) -> None:
+    """What is left open is an error of the test run, once Python collects it."""
+    over = threading.Event()
+
+    def connect() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", server.port)).close()
+
+    with ThreadPoolExecutor(4) as clients:
+        for _ in range(4):
+            clients.submit(connect)
+        for _ in range(50):
+            server.go_away()
+            server.come_back()
+        over.set()
+    gc.collect()

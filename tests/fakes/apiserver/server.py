@@ -230,8 +230,7 @@ class ApiServer:
         await self._return()
 
     async def _return(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+        await self._stop_listening()
         assert self._web is not None
         tls = self._certificate.context if self._certificate else None
         self._listener = await self._loop.create_server(
@@ -240,13 +239,24 @@ class ApiServer:
 
     async def _leave(self, resetting: bool) -> None:
         assert self._web is not None
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        await self._stop_listening()
         for connection in self._web.connections:
             reset(connection.transport)
         if resetting:
             self._listener = await self._loop.create_server(_Resetting, "127.0.0.1", self.port)
+
+    async def _stop_listening(self) -> None:
+        """Accept no more, and have whoever was accepted be a connection.
+
+        asyncio forgets a socket, and leaves it open, whose listener closes in the same moment.
+        """
+        if self._listener is not None:
+            for listening in self._listener.sockets:
+                self._loop.remove_reader(listening)
+            for _ in range(3):  # a task makes its transport, which then tells its protocol
+                await asyncio.sleep(0)
+            self._listener.close()
+            self._listener = None
 
     async def _end(self) -> None:
         await self._leave(False)
