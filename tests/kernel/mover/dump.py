@@ -42,19 +42,44 @@ _QUERIES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Moment:
-    """A point in monotonic time, equal to those close to it."""
+class Left:
+    """Seconds that are left of something, in an answer of ip(8)."""
 
-    at: float
+    seconds: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in monotonic time, known as well as one knows when the kernel was asked.
+
+    On a busy machine an answer takes seconds; then it may be any time of those.
+    """
+
+    early: float
+    late: float
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Moment) and abs(self.at - other.at) <= _TOLERANCE
+        return (
+            isinstance(other, Moment)
+            and self.early - other.late <= _TOLERANCE
+            and other.early - self.late <= _TOLERANCE
+        )
 
     def __hash__(self) -> int:
         raise TypeError("moments are about equal, so they have no hash")
 
     def __repr__(self) -> str:
-        return f"in {self.at - time.monotonic():.0f} s"
+        now = time.monotonic()
+        return f"in {self.early - now:.0f} to {self.late - now:.0f} s"
+
+
+def _dated(result: Dump, asked: float) -> Dump:
+    """Say of what is left when it ends; it was told at some time since `asked`."""
+    answered = time.monotonic()
+    for key, value in result.items():
+        if isinstance(value, Left):
+            result[key] = Moment(asked + value.seconds, answered + value.seconds)
+    return result
 
 
 def _ask(queries: Sequence[str]) -> list[subprocess.Popen[str]]:
@@ -90,7 +115,7 @@ def _timed(key: str, value: object) -> object:
         return value
     if not isinstance(value, int) or value in {0, _FOREVER}:
         return value
-    return Moment(time.monotonic() + value)
+    return Left(value)
 
 
 def _listed(section: str, entries: list[dict[str, Any]]) -> Iterator[tuple[str, object]]:
@@ -135,6 +160,7 @@ def _tokens() -> Iterator[tuple[str, object]]:
 
 def dump(space: Netns) -> Dump:
     """Links, addresses, routes, rules, nexthops, neighbours, tokens and settings."""
+    began = time.monotonic()
     with inside(space.path):
         asked = _ask(tuple(_QUERIES.values()))
         result = dict([*_tokens(), *_settings()])
@@ -145,15 +171,17 @@ def dump(space: Netns) -> Dump:
         result.update(_flat(f"link/{link['ifname']}", link))
     for section, entries in answers.items():
         result.update(_listed(section, entries))
-    return result
+    return _dated(result, began)
 
 
 def glance(space: Netns) -> Dump:
     """Links and addresses alone: a cheap dump, for many rounds."""
+    began = time.monotonic()
     with inside(space.path):
         (asked,) = _ask(["addr show"])
     links = _answer(asked)
-    return dict(pair for link in links for pair in _flat(f"link/{link['ifname']}", link))
+    found = dict(pair for link in links for pair in _flat(f"link/{link['ifname']}", link))
+    return _dated(found, began)
 
 
 def difference(before: Dump, after: Dump) -> list[str]:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.kernel.mover.dump import assert_same, settled
+from tests.kernel.mover.dump import assert_same, glance, settled
 from tests.kernel.mover.harness import (
     DEVICE,
     Containers,
@@ -63,6 +63,7 @@ def test_an_address_that_was_not_checked_yet_is_checked_in_the_pod(
     mover: Mover, pod: Netns, containers: Containers
 ) -> None:
     make_up(mover.host)
+    settled(mover.host, glance)  # the kernel takes addresses for unchecked until it comes to them
     for key, value in (("accept_dad", "1"), ("dad_transmits", "600")):  # ten minutes of asking
         mover.host.sysctl(f"ipv6/conf/{DEVICE}/{key}", value)
     pod.sysctl("ipv6/conf/default/accept_dad", "1")
