@@ -53,6 +53,7 @@ class ClaimStorm(Storm):
         self.agent = claims.serve("--reclaim")
         self.kills = collections.Counter()
         self.alive = []
+        self._leaving: list[Pod] = []
 
     def strike(self, *, agents: bool) -> None:
         """Kill something, or let the API server be odd."""
@@ -117,17 +118,22 @@ class ClaimStorm(Storm):
         if self._random.random() < 0.9:
             self.running(pod)
         self.alive.remove(pod)
+        self._leaving.append(pod)
         self._kubelet.cluster.delete(pod)
         self._claims.cluster.delete("resourceclaims", pod.spec.name, "default")
 
     def rage(self, pods: int, *, agents: bool) -> None:
         """Let so many pods live, and leave neither them nor their claims."""
         super().rage(pods, agents=agents)
+        for pod in self._leaving:
+            self._kubelet.await_gone(pod)
+        self._leaving.clear()
         for claim in self._claims.cluster.objects("resourceclaims"):
             if "deletionTimestamp" not in claim["metadata"]:
                 self._claims.cluster.delete("resourceclaims", claim["metadata"]["name"], "default")
         self._claims.cluster.wait(
-            lambda: not self._claims.cluster.objects("resourceclaims"), "no claim is left"
+            lambda: not self._claims.cluster.objects("resourceclaims"),
+            lambda: f"no claim is left: {self._claims.cluster.objects('resourceclaims')}",
         )
 
 

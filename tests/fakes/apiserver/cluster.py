@@ -82,13 +82,17 @@ class Cluster:
                 self.delete(plural, one["metadata"]["name"], one["metadata"].get("namespace", ""))
             return len(found)
 
-    def wait(self, look: Callable[[], object], what: str, seconds: float = TIMEOUT) -> None:
+    def wait(
+        self, look: Callable[[], object], what: str | Callable[[], str], seconds: float = TIMEOUT
+    ) -> None:
         """Return once something is so; it is asked after every change, with the lock held."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while not look():
                 left = deadline - time.monotonic()
-                assert left > 0, f"not within {seconds:.0f} s: {what}"
+                if left <= 0:
+                    said = what if isinstance(what, str) else what()
+                    raise AssertionError(f"not within {seconds:.0f} s: {said}")
                 self._changed.wait(left)
 
     # Nodes and slices, as the kubelet and the node's owner treat them

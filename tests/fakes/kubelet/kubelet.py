@@ -123,6 +123,10 @@ class Kubelet:
     def delete_pod(self, pod: Pod) -> None:
         """Delete a pod and return when nothing is left of it."""
         self.cluster.delete(pod)
+        self.await_gone(pod)
+
+    def await_gone(self, pod: Pod) -> None:
+        """Return when nothing is left of a pod that was deleted."""
         self.await_pod(pod, lambda: pod.gone)
 
     def await_running(self, pod: Pod) -> None:
