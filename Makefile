@@ -11,8 +11,12 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 # Much of a test is waiting. Each file is one process's, for the sake of what its tests share.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
-# These share locks of the kernel, or have a node, a guest or a package index to themselves.
-ALONE := tests/kernel tests/e2e tests/vm tests/packaging
+# These have nodes, a guest or a package index of their own, one for all tests. They go in two lanes:
+# the first waits for the kernel most of the time, while the second computes; what they have in
+# common is the machine alone. A lane's lines begin with the name of its first.
+ALONE := kernel e2e vm packaging
+LANES := 'kernel e2e' 'vm packaging'
+LANE := bash -euo pipefail -c '$(PYTEST) "$${@/\#/tests/}" 2>&1 | sed -u "s/^/$$1: /"' lane
 MOVER := netdevice_plugin/mover/bin/netdevice-mover
 BASE := .venv/.base-is-installed
 DEV := .venv/.dev-is-installed
@@ -42,8 +46,8 @@ bench: $(DEV) $(MOVER)  ## measure, and print the ratios as a table (root)
 .PHONY: test
 test: lint tools $(MOVER)  ## all that CI runs: lint, and every test (root)
 	status=0; \
-	$(PYTEST) $(SIDE_BY_SIDE) tests $(ALONE:%=--ignore=%) || status=$$?; \
-	$(PYTEST) $(ALONE) || status=$$?; \
+	$(PYTEST) $(SIDE_BY_SIDE) tests $(ALONE:%=--ignore=tests/%) || status=$$?; \
+	printf '%s\n' $(LANES) | xargs -P 2 -L 1 $(LANE) || status=$$?; \
 	exit $$status
 
 .PHONY: lint
