@@ -32,6 +32,7 @@ PATIENCE = 2.0  # seconds for a driver to let go, and for a netdev to appear
 _ASLEEP = 0.01  # seconds between two looks at whether a netdev has appeared
 _SCOPE_LINK = 253
 _IFA_F_PERMANENT = 0x80
+_OF_VLANS = frozenset({"vlan", "qos", "protocol"})
 _AS_IT_IS = VfSettings()
 
 
@@ -387,8 +388,8 @@ def _of_those(settings: VfSettings, current: VfSettings) -> VfSettings:
     }
     if asked & {"min_tx_rate", "max_tx_rate"}:
         asked |= {"min_tx_rate", "max_tx_rate"}
-    if asked & {"vlan", "qos", "protocol"}:
-        asked |= {"vlan", "qos", "protocol"} if current.vlan else {"vlan"}
+    if asked & _OF_VLANS:
+        asked = (asked - _OF_VLANS) | (_OF_VLANS if current.vlan else {"vlan"})
     return VfSettings(**{name: getattr(current, name) for name in asked})
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 VFIO = Pool(name="fast", reset=True, userspace=Userspace(driver="vfio-pci"))
 IDLE = dataclasses.replace(VFIO, userspace=Userspace(driver="vfio-pci", bind_at=BindAt.START))
 NOTHING = VfSettings()
-SETTINGS = VfSettings(mac="02:00:00:00:00:99", vlan=100, trust=True, max_tx_rate=100)
+SETTINGS = VfSettings(mac="02:00:00:00:00:99", vlan=100, qos=3, trust=True, max_tx_rate=100)
 NAME = pci_device_name(VF)
 
 
