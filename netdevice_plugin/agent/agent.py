@@ -6,31 +6,39 @@ import asyncio
 import functools
 import logging
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
 from netdevice_plugin import __version__
 from netdevice_plugin.agent.asking import Asking
 from netdevice_plugin.agent.claiming import Claiming
 from netdevice_plugin.agent.configuring import Configuration
+from netdevice_plugin.agent.counting import Counting
 from netdevice_plugin.agent.looking import Looking
 from netdevice_plugin.agent.offers import Offers
+from netdevice_plugin.agent.porting import Porting
 from netdevice_plugin.agent.publishing import Publishing
+from netdevice_plugin.agent.readying import Readying
 from netdevice_plugin.agent.servers import Servers
 from netdevice_plugin.agent.settings import Settings
 from netdevice_plugin.agent.tasks import end_soon, first_of
 from netdevice_plugin.agent.turn import Turn
 from netdevice_plugin.cdistore import CdiStore
 from netdevice_plugin.deviceplugin import Kubelet
+from netdevice_plugin.functions.counts import Counts
+from netdevice_plugin.functions.lending import Functions
 from netdevice_plugin.loans import reclaiming, returns
 from netdevice_plugin.loans.holders import Holders
 from netdevice_plugin.loans.reconciler import Reconciler
 from netdevice_plugin.loans.seeing import view
+from netdevice_plugin.model import Device, Pool, Snapshot
 from netdevice_plugin.operations.claims import ClaimMetrics
+from netdevice_plugin.operations.hardware import HardwareMetrics, PortMetrics
 from netdevice_plugin.operations.health import Pulse, Readiness
 from netdevice_plugin.operations.http import Server, metrics_page, verdict_page
 from netdevice_plugin.operations.metrics import Metrics
 from netdevice_plugin.operations.notify import Notifier
+from netdevice_plugin.provisioning import Node, VfSettings
 from netdevice_plugin.usage.usage import Usage
 
 GLANCE = 1.0  # seconds between looks at what only /readyz tells
@@ -70,7 +78,8 @@ class Agent:
         self._asking: Asking | None = None
         self._claiming: Claiming | None = None
         if settings.kubelet:
-            self._servers = Servers(Kubelet(config.kubelet_dir, config.registration), self._metrics)
+            kubelet_ = Kubelet(config.kubelet_dir, config.registration)
+            self._servers = Servers(kubelet_, self._metrics, self._ready)
             self._asking = Asking(config.kubelet_dir, self._metrics, self._hear)
             self._claiming = Claiming(
                 settings,
@@ -78,7 +87,25 @@ class Agent:
                 metrics=ClaimMetrics(self._metrics, config.prefix),
                 readiness=self._readiness,
                 stirred=self._stirred.set,
+                lend=self._lend,
             )
+        hardware = HardwareMetrics(self._metrics)
+        functions = Functions(
+            config.run_dir,
+            observer=hardware,
+            changed=self._stirred.set,
+            protected=self._protected,
+            proc=settings.host_proc,
+        )
+        counts = Counts(observer=hardware, changed=self._stirred.set)
+        self._counting = Counting(counts, lambda: functions.records)
+        self._readying = Readying(
+            functions,
+            hardware,
+            settled=self._settled,
+            ask_at=self._asking.at if self._asking else None,
+        )
+        self._porting = Porting(settings.node, PortMetrics(self._metrics), self._stirred.set)
         self._publishing = Publishing(
             store=self._store,
             servers=self._servers,
@@ -93,6 +120,9 @@ class Agent:
             looking=self._looking,
             asking=self._asking,
             claiming=self._claiming,
+            readying=self._readying,
+            porting=self._porting,
+            counting=self._counting,
             reconciler=self._reconciler,
             publishing=self._publishing,
             stirred=self._stirred,
@@ -153,6 +183,9 @@ class Agent:
         self._readiness.met("charge")
         self._metrics.in_charge(charge=True)
         try:
+            await self._counting.first(
+                self._configuration.current.sriov, self._links, self._stirred
+            )
             await self._offers.remember()
             if blind := view(self._settings.host_proc).blind:
                 _log.warning("Cannot see which containers live", extra={"reason": blind})
@@ -166,6 +199,9 @@ class Agent:
             self._looking.follow_records(),
             self._configuration.follow(self._metrics, self._reconfigured),
             self._reconciler.run(),
+            self._readying.run(),
+            self._porting.run(),
+            self._counting.run(),
             self._give_way(turn),
             self._watch_health(),
             self._offers.run(),
@@ -195,6 +231,35 @@ class Agent:
         if self._configuration.current.node_addresses != self._addresses:
             self._readdressed.set()
         self._stirred.set()
+
+    def _ready(self, key: str, names: Sequence[str]) -> Awaitable[object] | None:
+        return self._readying.ready(key, names)
+
+    async def _lend(
+        self, device: Device, pool: Pool, settings: VfSettings, holder: str
+    ) -> tuple[Node, ...]:
+        return await self._readying.lend(device, pool, settings, holder)
+
+    def _links(self) -> Snapshot:
+        view = self._looking.view()
+        return view.snapshot if view else Snapshot()
+
+    async def _settled(self) -> None:
+        await self._offers.settled()
+
+    def _protected(self, address: str) -> str:
+        """Why a function stays on the host, if it does. For any thread."""
+        view = self._looking.last
+        if view is None:
+            return "its links are not known yet"
+        for link in view.snapshot.interfaces:
+            if link.pci and link.pci.address == address:
+                if link.lent:
+                    return "is lent as a link"
+                protection = view.snapshot.protection_of(link)
+                if protection and protection.hard:
+                    return protection.reason
+        return ""
 
     def _reclaim(self) -> reclaiming.Run | None:
         if not self._settings.reclaim:

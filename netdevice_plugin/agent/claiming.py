@@ -21,10 +21,11 @@ from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.config import Config
 from netdevice_plugin.errors import ClusterError, NetdevError
 from netdevice_plugin.look import View
-from netdevice_plugin.model import Injection, SlicesAtShutdown
+from netdevice_plugin.model import Device, Injection, Pool, SlicesAtShutdown
 from netdevice_plugin.offering import Listing
 from netdevice_plugin.operations.claims import ClaimMetrics
 from netdevice_plugin.operations.health import Readiness
+from netdevice_plugin.provisioning import Node, VfSettings
 from netdevice_plugin.usage import podresources
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Claiming:
     of pools that are gone go. The driver is the prefix that the agent was started with.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         settings: Settings,
         config: Config,
@@ -66,7 +67,9 @@ class Claiming:
         metrics: ClaimMetrics,
         readiness: Readiness,
         stirred: Callable[[], object],
+        lend: Callable[[Device, Pool, VfSettings, str], Awaitable[tuple[Node, ...]]] | None = None,
     ) -> None:
+        self._lend_function = lend
         self._settings = settings
         self._config = config  # the newest
         self._driver = config.prefix
@@ -247,8 +250,19 @@ class Claiming:
                 offered=self._shelf.find,
                 delivery=self._shelf.delivery,
             )
-            self._claims = Claims(place, changed=self._changed, observer=self._metrics)
+            self._claims = Claims(
+                place,
+                changed=self._changed,
+                observer=self._metrics,
+                lend=self._lend if self._lend_function else None,
+            )
         return self._claims
+
+    async def _lend(
+        self, pool: str, device: Device, settings: VfSettings, holder: str
+    ) -> tuple[Node, ...]:
+        assert self._lend_function is not None  # noqa: S101 - or nobody is told of this one
+        return await self._lend_function(device, self._shelf.pool(pool), settings, holder)
 
     def _changed(self) -> None:
         """What claims have is another."""

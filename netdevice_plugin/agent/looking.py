@@ -52,6 +52,11 @@ class Looking:
             self._view = links, view
         return self._view[1]
 
+    @property
+    def last(self) -> View | None:
+        """What `view` returned last; for any thread."""
+        return self._view[1] if self._view else None
+
     async def follow_links(self, node_addresses: Sequence[str]) -> None:
         """Follow the kernel for ever, whatever it answers."""
         while True:

@@ -12,13 +12,17 @@ import cdi
 from netdevice_plugin.agent.asking import Asking
 from netdevice_plugin.agent.claiming import Claiming
 from netdevice_plugin.agent.configuring import Configuration
+from netdevice_plugin.agent.counting import Counting
 from netdevice_plugin.agent.looking import Looking
+from netdevice_plugin.agent.porting import Porting
 from netdevice_plugin.agent.publishing import Publishing
+from netdevice_plugin.agent.readying import Readying
 from netdevice_plugin.cdistore import on_disk
 from netdevice_plugin.errors import NetdevError
 from netdevice_plugin.loans.reconciler import Reconciler
 from netdevice_plugin.look import View
 from netdevice_plugin.offering import InUse, Offering, Present, offer, remember
+from netdevice_plugin.serving.bell import Bell
 
 ENDING = 1.0  # seconds from a link's return to the end of its pod, most of the time
 ASK_AGAIN = 10.0  # seconds, while it depends on the kubelet's answer whether a device is listed
@@ -36,6 +40,9 @@ class Offers:
         looking: Looking,
         asking: Asking | None,
         claiming: Claiming | None = None,
+        readying: Readying,
+        porting: Porting,
+        counting: Counting,
         reconciler: Reconciler,
         publishing: Publishing,
         stirred: asyncio.Event,
@@ -44,6 +51,10 @@ class Offers:
         self._looking = looking
         self._asking = asking
         self._claiming = claiming
+        self._readying = readying
+        self._porting = porting
+        self._counting = counting
+        self._faults: Mapping[str, str] = {}
         self._reconciler = reconciler
         self._publishing = publishing
         self._stirred = stirred
@@ -51,6 +62,9 @@ class Offers:
         self._seen: View | None = None
         self._turns = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._begun = 0
+        self._ended = 0
+        self._bell = Bell()
 
     async def remember(self) -> None:
         """Find out what an earlier agent listed, and what pods have."""
@@ -79,24 +93,41 @@ class Offers:
         """Take turns, until cancelled."""
         while True:
             self._stirred.clear()
+            self._begun += 1
             if seen := self._looking.view():
                 await self._turn(seen)
+            self._ended = self._begun
+            self._bell.ring()
             await self._stirred.wait()
+
+    async def settled(self) -> None:
+        """Return when all that is known now has been said: at the end of a turn yet to begin."""
+        wanted = self._begun + 1
+        self._stirred.set()
+        await self._bell.until(lambda: self._ended >= wanted)
 
     async def _turn(self, seen: View) -> None:
         """Say what is offered now: to the CDI directory, and only then to the kubelet."""
         config = self._configuration.current
         before = self._offering
+        pools = {pool.name: pool for pool in config.pools}
         present = Present(
-            snapshot=seen.snapshot,
+            snapshot=self._readying.complete(seen.snapshot),
             attachments=seen.attachments,
             broken=seen.problems,
             pools=config.pools,
             in_use=self._in_use(),
             orphaned=self._reconciler.orphaned,
+            faults=self._faults,
+            nodes=lambda device: self._readying.nodes(device, pools),
             now=time.monotonic(),
         )
         self._offering = offer(present, before)
+        hardware = self._readying.look(self._offering, present.in_use)
+        faults = {**self._porting.faults(self._offering), **hardware}
+        if faults != self._faults:  # which depend on what there is to offer
+            self._faults = faults
+            self._offering = offer(dataclasses.replace(present, faults=faults), before)
         moved = self._seen is None or seen.attachments != self._seen.attachments
         if seen is not self._seen:
             self._reconciler.follow(seen)
@@ -104,6 +135,8 @@ class Offers:
                 self._claiming.follow(seen)
             self._seen = seen
         await self._publishing.say(self._offering, config)
+        self._counting.look(config.sriov, present.snapshot)
+        self._porting.follow(self._offering, present.in_use, present.snapshot)
         self._complain(before)
         self._plan(ENDING if moved else ASK_AGAIN)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from netdevice_plugin.cdifiles import Delivery, told
 from netdevice_plugin.config import Config
-from netdevice_plugin.model import VIA_DRA, Listed
+from netdevice_plugin.model import VIA_DRA, Listed, Pool
 from netdevice_plugin.offering import Listing, retired_pool
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ class Shelf:
             found[pool, result.device] = (self.delivery(pool), link)
         return found
 
+    def pool(self, name: str) -> Pool:
+        """Find a pool; one that is gone is as any other."""
+        return self._pools.get(name) or retired_pool(f"{self._driver}/{name}{VIA_DRA}")
+
     def delivery(self, pool: str) -> Delivery:
-        """Say how a pool's devices get into containers; one that is gone is as any other."""
-        gone = retired_pool(f"{self._driver}/{pool}{VIA_DRA}")
-        return Delivery.of(self._pools.get(pool) or gone, self._config)
+        """Say how a pool's devices get into containers."""
+        return Delivery.of(self.pool(pool), self._config)

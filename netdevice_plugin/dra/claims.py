@@ -14,22 +14,28 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from netdevice_plugin.dra import allocation, claimfiles, holdings
 from netdevice_plugin.dra.claim import Allocation, ClaimRef, Result
+from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.dra.cluster.errors import NotFoundError
 from netdevice_plugin.dra.giving import Place, give
 from netdevice_plugin.dra.locking import Locks, Turn
 from netdevice_plugin.dra.observer import Observer, Silence
 from netdevice_plugin.dra.writing import Files
 from netdevice_plugin.errors import ClaimError, ClusterError, NetdevError
+from netdevice_plugin.model import Device, pci_address_of
+from netdevice_plugin.provisioning import Node, VfSettings
 
 THREADS = 8  # most of their time is fsync's, which the file system puts together
 PATIENCE = 10.0  # seconds for the API server; there may be two questions, and the kubelet waits 45
 
-__all__ = ("Claims", "Place", "Prepared")
+__all__ = ("Claims", "Lend", "Place", "Prepared")
+
+# Makes a device of a pool ready, with these settings and for whom, and names its nodes.
+Lend = Callable[[str, Device, VfSettings, str], Awaitable[tuple[Node, ...]]]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -59,7 +65,9 @@ class Claims:
         changed: Callable[[], object] = lambda: None,
         observer: Observer | None = None,
         patience: float = PATIENCE,
+        lend: Lend | None = None,
     ) -> None:
+        self._lend = lend
         self.driver = place.driver
         self.node = place.node
         self.problems: tuple[str, ...] = ()  # a line for each checkpoint that cannot be read
@@ -171,6 +179,7 @@ class Claims:
         async with self._locks.holding([_lock(ref)]):
             wanted = await self._read(ref)
             async with self._locks.holding(self._devices(wanted)):
+                await self._ready_early(wanted)
                 await self._settle(wanted)
         _log.info("Claim prepared", extra=_about(wanted))
         return tuple(self._answer(wanted.claim.uid, one) for one in wanted.results)
@@ -321,13 +330,50 @@ class Claims:
         """
         uid = wanted.claim.uid
         known = self._known.get(uid)
-        given = give(self._place, wanted, holdings.owned(known) if known else ())
+        given = self._give(wanted)
         self._hold(uid, wanted)
         try:
+            given = await self._ready(wanted, given)
             return await self._thread(self._files.write, wanted, given, fresh=known is None)
-        except ClaimError:
+        except NetdevError:
             self._hold(uid, await self._thread(self._files.look, uid) or known)
             raise
+
+    def _give(self, wanted: Allocation) -> list[Given]:
+        known = self._known.get(wanted.claim.uid)
+        return give(self._place, wanted, holdings.owned(known) if known else ())
+
+    async def _ready_early(self, wanted: Allocation) -> None:
+        """Bind what nobody has while other claims go on: it takes a while."""
+        if not any(pci_address_of(result.device) for result in wanted.results):
+            return
+        async with self._turn:
+            if holdings.in_the_way(wanted, self._known.values()):
+                return
+            given = self._give(wanted)
+        await self._ready(wanted, given)
+
+    async def _ready(self, wanted: Allocation, given: list[Given]) -> list[Given]:
+        """Have the devices bound that a program in the pod drives; they have nodes then.
+
+        All at once, and idempotent. Raises FunctionError.
+        """
+        if not any(map(_driven, given)):
+            return given
+        holder = f"claim {wanted.claim.uid}"
+        results = await asyncio.gather(
+            *(self._lent(one, holder) for one in given), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if not isinstance(result, BaseException)]
+
+    async def _lent(self, one: Given, holder: str) -> Given:
+        if not _driven(one) or self._lend is None:
+            return one
+        pool = one.result.pool.removeprefix(f"{self.node}/")
+        return one.with_nodes(await self._lend(pool, one.device, one.vf, holder))
 
     async def _remove(self, uid: str) -> None:
         await self._thread(self._files.remove, uid)
@@ -360,6 +406,11 @@ class Claims:
         loop = asyncio.get_running_loop()
         work = functools.partial(function, *args, **kwargs)
         return await loop.run_in_executor(self._threads, work)
+
+
+def _driven(one: Given) -> bool:
+    """Whether a program in the pod drives a device, which is not just looked at."""
+    return one.device.userspace and not one.result.admin
 
 
 def _lock(ref: ClaimRef) -> str:
