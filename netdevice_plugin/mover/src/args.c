@@ -32,6 +32,9 @@ const char options_help[] =
     "  --link-mac MAC     its permanent MAC address, else its MAC address\n"
     "  --link-pci BDF     its PCI address, 0000:03:00.1\n"
     "  --link-kind KIND   its kind (veth, macvlan, ...); not for hardware\n"
+    "  --create LINK      make a link on that one, which stays: 'macvlan mode MODE',\n"
+    "                     'ipvlan mode MODE [flag FLAG]' or\n"
+    "                     'vlan id ID [protocol 802.1q|802.1ad]'\n"
     "\n"
     "How it is in the pod (attach):\n"
     "  --as NAME          its name (default: as on the host)\n"
@@ -311,6 +314,7 @@ static const struct rule rules[] = {
     {"link-mac", ATTACH, take_link_mac, 0, false},
     {"link-pci", ATTACH, take_link_pci, 0, false},
     {"link-kind", ATTACH, take_link_kind, 0, false},
+    {"create", ATTACH, take_create, 0, false},
     {"as", ATTACH, take_as, 0, false},
     {"mtu", ATTACH, take_mtu, 0, false},
     {"mac", ATTACH, take_mac, 0, false},
@@ -410,6 +414,10 @@ static int check_together(struct parser *parser)
     }
     if (out->no_addresses && out->address_count > 0) {
         text_put(&parser->error, "--no-addresses and --address exclude each other");
+        return -EINVAL;
+    }
+    if (out->create.kind[0] != '\0' && out->as[0] == '\0') {
+        text_put(&parser->error, "--create: --as is missing");
         return -EINVAL;
     }
     if (out->as[0] == '\0')

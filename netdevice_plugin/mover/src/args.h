@@ -66,6 +66,15 @@ struct vlan_arg {
     char name[LINK_NAME_SIZE];
 };
 
+enum create_sort { CREATE_MACVLAN, CREATE_IPVLAN, CREATE_VLAN };
+
+struct create_arg {
+    char kind[8]; /* "": the link is not made, but moved */
+    enum create_sort sort;
+    uint32_t number; /* the mode as the kernel has it, or the VLAN's id; 0: none yet */
+    uint16_t flag;   /* of an ipvlan, or the VLAN's protocol */
+};
+
 struct options {
     enum command command;
     const char *device;            /* "" for help and version */
@@ -76,6 +85,8 @@ struct options {
     struct mac link_mac;             /* length 0 if not given */
     char link_pci[PCI_ADDRESS_SIZE]; /* lower case; "" if not given */
     const char *link_kind;           /* "" if not given */
+
+    struct create_arg create; /* `link` is then the parent */
 
     const char *as; /* `link` if not given */
     uint32_t mtu;   /* 0 if not given */

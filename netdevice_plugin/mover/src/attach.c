@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "born.h"
 #include "lend.h"
 #include "link.h"
 #include "mover.h"
@@ -209,6 +210,8 @@ static int move(struct mover *mover, struct pod *pod)
     const struct link *link = &record->link;
     int rc = 0;
 
+    if (is_born(record))
+        return born_create(mover, pod);
     /* A link cannot take a name that it has as an altname; it gets that back at home. */
     if (link_has_altname(link, record->pod_name))
         rc = link_altname(&mover->host, link->ifindex, record->pod_name, false);

@@ -300,6 +300,8 @@ int configure(struct mover *mover, struct pod *pod)
     if (rc < 0)
         return rc;
     mover->record.pod_ifindex = link.ifindex;
+    if (is_born(&mover->record) && options->mac.length == 0)
+        mover->record.pod_mac = link.mac;
     mover->record.phase = PHASE_ATTACHED;
     return write_record(mover);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "born.h"
 #include "netns.h"
 #include "pod.h"
 
@@ -16,6 +17,8 @@
 
 static bool mac_is_ours(const struct record *record, const struct link *link)
 {
+    if (is_born(record))
+        return born_is(record, link);
     return mac_equal(&link->mac, &record->link.mac) ||
            (record->pod_mac.length > 0 && mac_equal(&link->mac, &record->pod_mac));
 }
@@ -31,6 +34,8 @@ static bool is_same_function(const struct record *record, const struct link *lin
  */
 static bool is_same_make(const struct record *record, const struct link *link)
 {
+    if (is_born(record))
+        return strcmp(link->kind, record->born) == 0;
     bool same_mac = mac_equal(&link->permanent, &record->link.permanent) ||
                     (is_same_function(record, link) && mac_equal(&link->permanent, &link->mac));
 
@@ -107,6 +112,9 @@ static int find_in_pod(const struct record *record, struct nl *pod, struct link 
 static int find_by_number(struct mover *mover, struct link *out)
 {
     const struct record *record = &mover->record;
+
+    if (is_born(record)) /* it has never been there */
+        return -ENODEV;
     int rc = link_get(&mover->host, record->link.ifindex, NULL, out);
 
     /* A MAC that the pod gave it is taken off before it is moved, see clean_in_pod(). */
@@ -211,7 +219,7 @@ static int find_on_host(struct mover *mover, struct link *out)
 /* For a link that is surely not in the pod. */
 static int search_host(struct mover *mover, struct link *out)
 {
-    int rc = find_on_host(mover, out);
+    int rc = is_born(&mover->record) ? -ENODEV : find_on_host(mover, out);
 
     return rc == -EEXIST ? -ENODEV : rc;
 }
@@ -353,7 +361,9 @@ int fetch(struct mover *mover, struct link *out)
         rc = find_in_pod(&mover->record, &pod, &in_pod);
         if (rc == 0 || rc == -ENODEV)
             pod_undo(mover, &pod, rc == 0 ? in_pod.ifindex : 0);
-        if (rc == 0)
+        if (rc == 0 && is_born(&mover->record))
+            rc = born_delete(mover, &pod, in_pod.ifindex);
+        else if (rc == 0)
             rc = move_home(mover, &pod, &in_pod, out);
         else if (rc == -ENODEV)
             rc = search_host(mover, out);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "born.h"
 #include "ethtool.h"
 #include "fetch.h"
 #include "link.h"
@@ -250,7 +251,8 @@ int bring_home(struct mover *mover)
     struct record *record = &mover->record;
     static struct link link;
 
-    int rc = check_pin(mover);
+    bool ended = born_is_nowhere(record);
+    int rc = ended ? 0 : check_pin(mover);
     if (rc < 0)
         return rc;
     if (record->phase != PHASE_ATTACHING && record->phase != PHASE_RETURNING) {
@@ -258,7 +260,14 @@ int bring_home(struct mover *mover)
         /* Full or read-only: then the link comes home without a note of it. */
         record_write(mover->options->run_dir, record);
     }
-    rc = fetch(mover, &link);
+    rc = ended ? 0 : fetch(mover, &link);
+    if (rc == -ENODEV && is_born(record)) {
+        rc = 0;
+        ended = true;
+        record->phase = PHASE_RETURNING;
+        record->pod_ifindex = 0;
+        record_write(mover->options->run_dir, record);
+    }
     if (rc == -ENODEV) {
         fail(mover, -ENODEV, "bring the link home",
              "it is neither in the pod's network namespace nor on the host");
@@ -271,7 +280,7 @@ int bring_home(struct mover *mover)
         keep_error(mover, record->phase);
         return rc;
     }
-    rc = restore_all(mover, &link);
+    rc = ended ? 0 : restore_all(mover, &link);
     int unpinned = pin_unmount(record->pin);
     if (unpinned < 0)
         fail(mover, unpinned, "unmount the pin", NULL);

@@ -318,6 +318,33 @@ int link_altname(struct nl *nl, int ifindex, const char *name, bool add)
     return nl_call(nl, &request);
 }
 
+void link_start(struct request *request, const char *name, int below, uint32_t group)
+{
+    start_change(request, RTM_NEWLINK, 0, 0, 0);
+    request->head.nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
+    nl_put_text(request, IFLA_IFNAME, name);
+    if (below != 0)
+        nl_put_u32(request, IFLA_LINK, (uint32_t)below);
+    if (group != 0)
+        nl_put_u32(request, IFLA_GROUP, group);
+}
+
+struct nests link_nest(struct request *request, const char *kind)
+{
+    struct nests nests = {.info = nl_nest(request, IFLA_LINKINFO)};
+
+    nl_put_text(request, IFLA_INFO_KIND, kind);
+    nests.data = nl_nest(request, IFLA_INFO_DATA);
+    return nests;
+}
+
+int link_make(struct nl *nl, struct request *request, struct nests nests)
+{
+    nl_end_nest(request, nests.data);
+    nl_end_nest(request, nests.info);
+    return nl_call(nl, request);
+}
+
 int link_move(struct nl *nl, int ifindex, int netns, const char *name, int number)
 {
     static struct request request;

@@ -75,6 +75,18 @@ int link_set_flags(struct nl *nl, int ifindex, uint32_t flags, uint32_t mask);
 int link_rename(struct nl *nl, int ifindex, const char *name);
 int link_remove(struct nl *nl, int ifindex);
 int link_altname(struct nl *nl, int ifindex, const char *name, bool add);
+
+/*
+ * A new link: start, whatever attributes else, nest, those of its kind, make. `below` and
+ * `group` may be 0.
+ */
+struct nests {
+    size_t info, data;
+};
+void link_start(struct request *request, const char *name, int below, uint32_t group);
+struct nests link_nest(struct request *request, const char *kind);
+int link_make(struct nl *nl, struct request *request, struct nests nests);
+
 /* Moves the link into another namespace under `name`, which may be its own; wants ifindex
  * `number` there if it is not 0. */
 int link_move(struct nl *nl, int ifindex, int netns, const char *name, int number);

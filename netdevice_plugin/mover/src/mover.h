@@ -19,6 +19,7 @@ struct mover {
     bool entered;         /* the run directory is there */
     bool on_host;         /* with the mounts of process 1 */
     struct nsid pidns;    /* of the processes that we see; not known: of others than ours */
+    int parent;           /* of a link that is to be born: its ifindex on the host */
     struct record record; /* phase PHASE_NONE: the device is at home */
     bool held;            /* it was that another container that lives has the device */
     bool moved;           /* the link is where the command wanted it, and was not before */

@@ -27,6 +27,7 @@ int take_route(struct parser *parser, const char *value);
 int take_rule(struct parser *parser, const char *value);
 int take_neighbour(struct parser *parser, const char *value);
 int take_vrf(struct parser *parser, const char *value);
+int take_create(struct parser *parser, const char *value);
 int take_vlan(struct parser *parser, const char *value);
 
 /* What only all options together tell about them. */

@@ -323,6 +323,48 @@ int take_vlan(struct parser *parser, const char *value)
     return rc;
 }
 
+/* ---- links that are made ---- */
+
+static int take_create_word(struct phrase *phrase, int keyword, struct create_arg *create)
+{
+    static const char modes[][32] = {"private vepa bridge passthru", "l2 l3 l3s"};
+
+    if (create->sort == CREATE_VLAN)
+        return keyword == 0 ? parser_number(phrase->parser, phrase->value, 1, VLAN_MAX,
+                                            &create->number)
+                            : take_protocol(phrase, &create->flag);
+    int i = parser_choose(phrase->parser, phrase->value,
+                          keyword == 0 ? modes[create->sort] : "bridge private vepa");
+    if (i < 0)
+        return i;
+    if (keyword == 1)
+        create->flag = (uint16_t)i; /* IPVLAN_F_* */
+    else /* enum macvlan_mode, enum ipvlan_mode */
+        create->number = create->sort == CREATE_MACVLAN ? 1U << i : (uint32_t)i;
+    return 0;
+}
+
+int take_create(struct parser *parser, const char *value)
+{
+    static const char keywords[][16] = {"mode", "mode flag", "id protocol"};
+    struct phrase phrase = phrase_of(parser, value, NULL);
+    struct create_arg *create = &parser->out->create;
+    struct span kind = next_word(&phrase.rest);
+    int keyword, rc = parser_choose(parser, kind, "macvlan ipvlan vlan");
+
+    if (rc < 0)
+        return rc;
+    create->sort = (enum create_sort)rc;
+    create->flag = create->sort == CREATE_VLAN ? ETH_P_8021Q : 0;
+    phrase.keywords = keywords[rc];
+    rc = span_copy(kind, create->kind, sizeof create->kind);
+    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
+        rc = keyword < 0 ? keyword : take_create_word(&phrase, keyword, create);
+    if (rc == 0 && !(phrase.seen & 1))
+        return parser_refuse(parser, span_of(value), "names no mode, or id");
+    return rc;
+}
+
 /* ---- all together ---- */
 
 /* LINK.ID, unless it was given a name. */

@@ -29,6 +29,9 @@ void pod_undo(struct mover *mover, struct nl *pod, int ifindex);
 int gateway_prepare(struct mover *mover, struct pod *pod);
 int gateway_take(struct mover *mover, struct pod *pod);
 
+/* From 2^30 to 2^31 - 1, and the same whenever it is asked for. */
+uint32_t device_number(const char *device);
+
 int rules_prepare(struct mover *mover);
 int rules_add(struct mover *mover, struct pod *pod);
 

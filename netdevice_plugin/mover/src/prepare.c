@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "born.h"
 #include "capture.h"
 #include "lend.h"
 #include "link.h"
@@ -107,8 +108,12 @@ static int check_link(struct mover *mover, const struct link *link)
         return fail_master(mover, link);
     if (mac->length != 0 && mac->length != link->mac.length)
         return fail(mover, -EINVAL, "check the link", "--mac is not of the length of its MAC");
+    if (mover->options->create.kind[0] != '\0')
+        return born_prepare(mover, link);
     int rc = check_routes(mover);
-    return rc < 0 ? rc : check_uppers(mover, link);
+    if (rc == 0)
+        rc = check_uppers(mover, link);
+    return rc < 0 ? rc : driver_prepare(mover);
 }
 
 /* Everything that the way home will need. */
@@ -116,7 +121,6 @@ static int capture(struct mover *mover)
 {
     struct record *record = &mover->record;
     struct nl *host = &mover->host;
-    struct timespec now;
     int ifindex = record->link.ifindex;
 
     int rc = messages_capture(host, ADDRESS, ifindex, &record->addresses);
@@ -133,11 +137,7 @@ static int capture(struct mover *mover)
     if (rc == -ENOBUFS)
         return fail(mover, rc, "record the link",
                     "it has more addresses, routes or neighbours than a record can hold");
-    if (rc < 0)
-        return fail_netlink(mover, rc, "record the link", host);
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    record->recorded = (uint64_t)now.tv_sec;
-    return 0;
+    return rc < 0 ? fail_netlink(mover, rc, "record the link", host) : 0;
 }
 
 /* The kernel would find out after it has moved the link; so ask first. */
@@ -162,22 +162,26 @@ int check_name(struct mover *mover, struct pod *pod, const char *name)
 
 int prepare(struct mover *mover, struct pod *pod)
 {
+    static struct link parent;
     const struct options *options = mover->options;
     struct record *record = &mover->record;
+    bool born = options->create.kind[0] != '\0';
+    struct link *link = born ? &parent : &record->link;
+    struct timespec now;
 
     record_init(record);
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    record->recorded = (uint64_t)now.tv_sec;
     span_copy(span_of(options->device), record->device, sizeof record->device);
     span_copy(span_of(options->as), record->pod_name, sizeof record->pod_name);
     path_join(record->pin, options->run_dir, "netns", options->device);
     record->pod_mac = options->mac;
     record->netns = pod->id;
-    int rc = find_link(mover, &record->link);
-    if (rc == 0)
+    int rc = find_link(mover, link);
+    if (rc == 0 && !born)
         rc = capture(mover);
     if (rc == 0)
-        rc = check_link(mover, &record->link);
-    if (rc == 0)
-        rc = driver_prepare(mover);
+        rc = check_link(mover, link);
     if (rc == 0)
         rc = check_name(mover, pod, options->as);
     if (rc == 0)
@@ -185,7 +189,7 @@ int prepare(struct mover *mover, struct pod *pod)
     if (rc == 0)
         rc = add_holder(mover);
     if (rc == 0) {
-        record->phase = PHASE_ATTACHING;
+        record->phase = born ? PHASE_RETURNING : PHASE_ATTACHING; /* see born_is_nowhere() */
         rc = write_record(mover);
     }
     if (rc < 0)

@@ -45,6 +45,7 @@ static const struct field fields[] = {
     {"pidns", NSID, AT(pidns), 0, 0},
     {"device", TEXT, SIZED(device), 0},
     {"pin", TEXT, SIZED(pin), 0},
+    {"born", TEXT, SIZED(born), 0},
     {"recorded", U64, AT(recorded), 0, 0},
     {"pod.name", TEXT, SIZED(pod_name), 0},
     {"pod.ifindex", INT, AT(pod_ifindex), 0, 0},
@@ -414,7 +415,8 @@ static bool settings_valid(const struct list *lines)
 /* What a record must have to bring a link home by. */
 static bool is_whole(const struct record *record)
 {
-    return record->phase != PHASE_NONE && record->netns.inode != 0 && record->link.ifindex != 0 &&
+    return record->phase != PHASE_NONE && record->netns.inode != 0 &&
+           (record->link.ifindex != 0 || is_born(record)) &&
            is_device_name(span_of(record->device)) && is_link_name(span_of(record->link.name)) &&
            is_link_name(span_of(record->pod_name)) && messages_valid(ADDRESS, &record->addresses) &&
            messages_valid(ROUTE, &record->routes) && messages_valid(NEXTHOP, &record->nexthops) &&

@@ -51,6 +51,7 @@ struct record {
     char pod_vrf[IFNAMSIZ];
     struct list pod_rules;
     struct list pod_defaults; /* the pod's own, which ours stand in for */
+    char born[8];       /* the kind of a link that was made in the pod; see born.h */
     struct nsid pidns;  /* that of the holders' pids; not known in older records */
     size_t holder_count;
     struct holder holders[RECORD_HOLDERS];
@@ -65,6 +66,11 @@ struct record {
     struct list neighbours;
     char error[RECORD_ERROR_SIZE];
 };
+
+static inline bool is_born(const struct record *record)
+{
+    return record->born[0] != '\0';
+}
 
 /* Empties it; the lists' buffers are the record's own. There can be only one at a time. */
 void record_init(struct record *record);

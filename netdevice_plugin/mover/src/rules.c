@@ -13,7 +13,7 @@
  * are not to lead to, of which there is none: so that a device takes no rule for its own
  * that another one of the pod has added, should it be killed before it had added its own.
  */
-static uint32_t number_of(const char *device)
+uint32_t device_number(const char *device)
 {
     uint32_t hash = 2166136261U;
 
@@ -61,7 +61,7 @@ int rules_prepare(struct mover *mover)
     static const uint8_t families[] = {AF_INET, AF_INET6};
     const struct options *options = mover->options;
     const char *self = options->vlan.id != 0 ? options->vlan.name : options->as;
-    const uint32_t number = number_of(options->device);
+    const uint32_t number = device_number(options->device);
     int rc = 0;
 
     for (size_t i = 0; i < options->rule_count; i++) {

@@ -26,31 +26,17 @@ int vlan_prepare(struct mover *mover, struct pod *pod)
     return check_name(mover, pod, vlan->name);
 }
 
-static void start_new(struct request *request, int below, const char *name)
-{
-    const struct ifinfomsg info = {0};
-
-    nl_start(request, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof info);
-    nl_put_text(request, IFLA_IFNAME, name);
-    if (below != 0)
-        nl_put_u32(request, IFLA_LINK, (uint32_t)below);
-}
-
 int vlan_add(struct mover *mover, struct pod *pod, int below, struct link *out)
 {
     static struct request request;
     const struct vlan_arg *vlan = &mover->options->vlan;
     const uint16_t id = (uint16_t)vlan->id, protocol = htons(vlan->protocol);
 
-    start_new(&request, below, vlan->name);
-    size_t info = nl_nest(&request, IFLA_LINKINFO);
-    nl_put_text(&request, IFLA_INFO_KIND, "vlan");
-    size_t data = nl_nest(&request, IFLA_INFO_DATA);
+    link_start(&request, vlan->name, below, 0);
+    struct nests nests = link_nest(&request, "vlan");
     nl_put(&request, IFLA_VLAN_ID, &id, sizeof id);
     nl_put(&request, IFLA_VLAN_PROTOCOL, &protocol, sizeof protocol);
-    nl_end_nest(&request, data);
-    nl_end_nest(&request, info);
-    int rc = nl_call(&pod->nl, &request);
+    int rc = link_make(&pod->nl, &request, nests);
     if (rc == 0)
         rc = link_get(&pod->nl, 0, vlan->name, out);
     return rc < 0 ? fail_netlink(mover, rc, "create the VLAN in the pod", &pod->nl) : 0;
@@ -102,15 +88,10 @@ static int make_vrf(struct nl *pod, const struct vrf_arg *wanted)
 {
     static struct request request;
 
-    start_new(&request, 0, wanted->name);
-    nl_put_u32(&request, IFLA_GROUP, OUR_GROUP);
-    size_t info = nl_nest(&request, IFLA_LINKINFO);
-    nl_put_text(&request, IFLA_INFO_KIND, "vrf");
-    size_t data = nl_nest(&request, IFLA_INFO_DATA);
+    link_start(&request, wanted->name, 0, OUR_GROUP);
+    struct nests nests = link_nest(&request, "vrf");
     nl_put_u32(&request, IFLA_VRF_TABLE, wanted->table);
-    nl_end_nest(&request, data);
-    nl_end_nest(&request, info);
-    int rc = nl_call(pod, &request);
+    int rc = link_make(pod, &request, nests);
     return rc == -EEXIST ? 0 : rc; /* another device's mover was quicker */
 }
 
