@@ -64,10 +64,10 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class HostLink:
-    """The link as it was on the host when it left."""
+    """The link as it was on the host when it left; of one that is born, what is known of it."""
 
     name: str
-    ifindex: int
+    ifindex: int  # 0 of one that is born in the pod
     kind: str = ""
     type: int | None = None  # ARPHRD_*
     mac: str = ""
@@ -93,6 +93,7 @@ class Attachment:
     device: str
     phase: Phase
     link: HostLink
+    born: bool = False  # it was made in the pod, on the link of `spec`, and is gone at return
     netns: tuple[int, int] | None = None  # st_dev, st_ino of the pod's network namespace
     pin: str = ""
     pidns: tuple[int, int] | None = None  # that of the holders' pids
@@ -198,10 +199,12 @@ def parse(data: bytes, path: Path) -> Attachment:
     device = record.text("device", required=True)
     if device != path.name:
         raise record.error("device", f"{device[:80]!r} in the file of {path.name!r}")
+    born = bool(record.text("born"))
     return Attachment(
         device=device,
         phase=_phase(record),
-        link=_host_link(record),
+        link=_born_link(record) if born else _host_link(record),
+        born=born,
         netns=_namespace(record, "netns"),
         pin=record.text("pin"),
         pidns=_namespace(record, "pidns"),
@@ -374,6 +377,16 @@ def _host_link(record: _Record) -> HostLink:
         token=record.text("link.token"),
         secret=record.text("link.secret"),
         sysctls=record.every_text("link.sysctl"),
+    )
+
+
+def _born_link(record: _Record) -> HostLink:
+    """Take the link as it is in the pod: it has never been on the host."""
+    return HostLink(
+        name=record.link_name("link.name", required=True),
+        ifindex=0,
+        kind=record.text("born"),
+        mac=record.text("pod.mac").lower(),
     )
 
 

@@ -39,7 +39,7 @@ def rows(
             "DEVICE": attachment.device,
             "CLAIM": claimed.cell(claims.get(attachment.device)),
             "PHASE": attachment.phase.value,
-            "LINK": attachment.link.name,
+            "LINK": _link(attachment),
             "IN POD": attachment.pod_name,
             "NETNS": ":".join(map(str, attachment.netns or ())),
             "PIN": attachment.pin,
@@ -50,6 +50,13 @@ def rows(
             yield common | (_holder_cells(holder, life, now) if holder else {})
     for device in sorted(claims.keys() - lent):
         yield {"DEVICE": device, "PHASE": PREPARED, "CLAIM": claimed.cell(claims[device])}
+
+
+def _link(attachment: Attachment) -> str:
+    """Name the link on the host: its own name, or what it was made on."""
+    if attachment.born:
+        return f"{attachment.link.kind} on {attachment.spec.link}"
+    return attachment.link.name
 
 
 def _holder_cells(holder: Holder, life: Life, now: float) -> dict[str, str]:
@@ -67,7 +74,10 @@ def entry(attachment: Attachment, claim: ClaimRef | None, judge: Judge) -> Plain
     return {
         "device": attachment.device,
         "phase": attachment.phase.value,
-        "link": attachment.link.name,
+        "link": None if attachment.born else attachment.link.name,
+        "born": {"kind": attachment.link.kind, "parent": attachment.spec.link}
+        if attachment.born
+        else None,
         "linkInPod": attachment.pod_name or None,
         "netns": {"device": netns[0], "inode": netns[1]} if netns else None,
         "pin": attachment.pin or None,

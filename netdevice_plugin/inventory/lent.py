@@ -62,24 +62,28 @@ def merge(
     A link on its way, or one that fell home under its pod's name, is not shown
     twice: its record replaces it, whatever its phase, until the mover removes that.
     A newcomer that took the name of a lent link is protected, because it would be
-    the same device. `now` is CLOCK_BOOTTIME in seconds: address lifetimes run on.
+    the same device. A link that was born in a pod is none of the host's: only its
+    device is noted. `now` is CLOCK_BOOTTIME in seconds: address lifetimes run on.
     What is as it was in the last call is the very same object.
     """
     if not attachments:
         return snapshot
+    born = frozenset(one.device for one in attachments if one.born)
+    moved = [one for one in attachments if not one.born]
     now = time.clock_gettime(time.CLOCK_BOOTTIME) if now is None else now
     reading, devices = snapshot.reading, Sysfs(sysfs)
     lent = (
-        (_memory.recall(reading, sysfs, one) or rebuild(one, devices, now), one)
-        for one in attachments
+        (_memory.recall(reading, sysfs, one) or rebuild(one, devices, now), one) for one in moved
     )
-    index = _Index(attachments)
+    index = _Index(moved)
     here = ((one, None) for one in snapshot.interfaces if not index.has(one))
     both = sorted((*here, *lent), key=_rank)
     merged = name_pfs(tuple(one for one, _ in both))
     pairs = zip(merged, both, strict=True)
     _memory.keep(reading, sysfs, ((record, one) for one, (_, record) in pairs if record))
-    return dataclasses.replace(snapshot, interfaces=merged, protected=_protected(snapshot, merged))
+    return dataclasses.replace(
+        snapshot, interfaces=merged, protected=_protected(snapshot, merged), born=born
+    )
 
 
 def _rank(one: tuple[Interface, Attachment | None]) -> tuple[int, bool]:

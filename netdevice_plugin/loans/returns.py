@@ -113,7 +113,8 @@ def foretell(device: str, known: Sequence[Attachment], flags: Flags) -> Result:
     reason = loan.why_reclaim(record, judge)
     if not reason and not flags.force:
         return Result(Exit.HELD, f"{device}: held by {', '.join(map(loan.describe, living))}")
-    how = f"would bring {record.link.name} home"
+    name = record.link.name
+    how = f"would delete {name} in the pod" if record.born else f"would bring {name} home"
     if flags.forget:
         how += ", or forget it where that fails"
     reason = reason or f"taken from {', '.join(map(loan.describe, living))}"

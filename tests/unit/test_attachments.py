@@ -65,6 +65,17 @@ def link_lines(link: HostLink) -> list[tuple[str, object]]:
     ]
 
 
+def born_lines(link: HostLink) -> list[tuple[str, object]]:
+    return [
+        ("born", link.kind),
+        ("pod.mac", link.mac),
+        ("link.name", link.name),
+        ("link.ifindex", 0),
+        ("link.type", 0),
+        ("link.mtu", 0),
+    ]
+
+
 def encode(attachment: Attachment) -> bytes:
     netns = attachment.netns
     lines: list[tuple[str, object]] = [
@@ -84,7 +95,7 @@ def encode(attachment: Attachment) -> bytes:
         ("spec.mac", attachment.spec.mac),
         ("spec.pci", attachment.spec.pci),
         ("spec.kind", attachment.spec.kind),
-        *link_lines(attachment.link),
+        *(born_lines if attachment.born else link_lines)(attachment.link),
         *(("address", message) for message in attachment.addresses),
         *(("route", message) for message in attachment.routes),
         *(("nexthop", message) for message in attachment.nexthops),
@@ -134,25 +145,39 @@ links = st.builds(
     conf4=st.binary(),
     sysctls=st.lists(texts.filter(bool)).map(tuple),
 )
-records = st.builds(
-    Attachment,
-    device=st.just("eth1"),
-    phase=st.sampled_from(Phase),
-    link=links,
-    netns=st.none() | st.tuples(numbers(32), numbers(64)),
-    pidns=st.none() | st.tuples(numbers(32), numbers(64)),
-    pin=texts,
-    holders=st.lists(holders, max_size=3).map(tuple),
-    recorded=st.none() | numbers(40),
-    pod_name=names,
-    pod_ifindex=st.none() | numbers(31, 1),
-    pod_vlan=names,
-    pod_vrf=names,
-    spec=st.builds(Identity, link=names, ifindex=st.none() | numbers(31, 1), kind=names),
-    addresses=st.lists(blobs).map(tuple),
-    routes=st.lists(blobs).map(tuple),
-    error=texts,
+born_links = st.builds(
+    HostLink,
+    name=names.filter(bool),
+    ifindex=st.just(0),
+    kind=names.filter(bool),
+    mac=st.sampled_from(("", "02:00:00:00:00:01")),
 )
+
+
+def records_of(*, born: bool) -> st.SearchStrategy[Attachment]:
+    return st.builds(
+        Attachment,
+        device=st.just("eth1"),
+        phase=st.sampled_from(Phase),
+        link=born_links if born else links,
+        born=st.just(born),
+        netns=st.none() | st.tuples(numbers(32), numbers(64)),
+        pidns=st.none() | st.tuples(numbers(32), numbers(64)),
+        pin=texts,
+        holders=st.lists(holders, max_size=3).map(tuple),
+        recorded=st.none() | numbers(40),
+        pod_name=names,
+        pod_ifindex=st.none() | numbers(31, 1),
+        pod_vlan=names,
+        pod_vrf=names,
+        spec=st.builds(Identity, link=names, ifindex=st.none() | numbers(31, 1), kind=names),
+        addresses=st.lists(blobs).map(tuple),
+        routes=st.lists(blobs).map(tuple),
+        error=texts,
+    )
+
+
+records = st.booleans().flatmap(lambda born: records_of(born=born))
 
 
 @given(records)
@@ -232,6 +257,14 @@ def test_what_is_wrong_is_named_with_its_line(data: bytes, message: str) -> None
 def test_the_mover_writes_zero_for_an_index_that_it_does_not_know() -> None:
     record = attachments.parse(MINIMAL + b"pod.ifindex=0\nspec.ifindex=0\n", PATH)
     assert (record.pod_ifindex, record.spec.ifindex) == (None, None)
+
+
+def test_a_link_that_is_born_has_no_number_on_the_host() -> None:
+    text = MINIMAL.replace(b"link.ifindex=7", b"link.ifindex=0") + b"born=macvlan\npod.mac=0A:01\n"
+    record = attachments.parse(text + b"spec.link=eth0\nspec.ifindex=3\n", PATH)
+    assert record.born
+    assert record.link == HostLink(name="eth1", ifindex=0, kind="macvlan", mac="0a:01")
+    assert record.spec == Identity(link="eth0", ifindex=3)
 
 
 def test_a_holder_may_say_a_dash_for_all_that_is_unknown() -> None:

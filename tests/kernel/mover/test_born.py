@@ -49,31 +49,36 @@ def parent(host: Netns) -> tuple[str, ...]:
     return identity(host, PARENT)
 
 
-@pytest.fixture
-def before(parent: tuple[str, ...], host: Netns) -> Dump:
-    """The host as it is without the link."""
-    return settled(host)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A node and a pod, and how they are without the link."""
+
+    host: Netns
+    pod: Netns
+    before: tuple[Dump, Dump]
+
+    def assert_unchanged(self) -> None:
+        """Both are as they were."""
+        assert_same(self.host, self.before[0])
+        assert_same(self.pod, self.before[1])
 
 
 @pytest.fixture
-def own(pod: Netns) -> Dump:
-    """A pod as it comes from CNI."""
+def place(parent: tuple[str, ...], host: Netns, pod: Netns) -> Place:
+    """The pod is as it comes from CNI."""
     pod.sysctl("ipv6/conf/default/accept_dad", "0")
     pod.batch(OWN)
-    return settled(pod)
+    return Place(host, pod, (settled(host), settled(pod)))
 
 
 @pytest.fixture
-def lent(
-    mover: Mover, containers: Containers, pod: Netns, before: Dump, own: Dump
-) -> Iterator[Container]:
+def lent(mover: Mover, containers: Containers, place: Place) -> Iterator[Container]:
     """A container for the link; afterwards both namespaces are as they were."""
-    container = containers.of(pod)
+    container = containers.of(place.pod)
     yield container
     container.end()
     mover.detach(container).ok()
-    assert_same(pod, own)
-    assert_same(mover.host, before)
+    place.assert_unchanged()
     assert mover.leftovers() == []
 
 
@@ -170,8 +175,9 @@ def test_it_can_stay_down(
 
 
 def test_pods_that_share_a_nic_reach_each_other(
-    mover: Mover, parent: tuple[str, ...], before: Dump, containers: Containers, pod: Netns
+    mover: Mover, parent: tuple[str, ...], place: Place, containers: Containers
 ) -> None:
+    pod = place.pod
     with netns("other") as other:
         for number, space in enumerate((pod, other), 1):
             args = (*BRIDGE, "--address", f"10.7.0.{number}/24")
@@ -183,7 +189,7 @@ def test_pods_that_share_a_nic_reach_each_other(
         for number in (1, 2):
             mover.reclaim("--force", device=f"shared-{number}").ok()
         assert macvlans(pod) == macvlans(other) == []
-    assert_same(mover.host, before)
+    place.assert_unchanged()
 
 
 # ---- who has it ----
@@ -225,7 +231,7 @@ def test_that_of_a_dead_container_is_deleted_through_the_pin_before_the_next_is_
 
 @pytest.mark.parametrize("pinned", [True, False])
 def test_it_is_gone_with_a_container_whose_namespace_dies_first(
-    pinned: bool, mover: Mover, parent: tuple[str, ...], before: Dump, containers: Containers
+    pinned: bool, mover: Mover, parent: tuple[str, ...], place: Place, containers: Containers
 ) -> None:
     container = containers.alone()
     mover.attach(container, *parent, *BRIDGE, *ALL).ok()
@@ -234,12 +240,12 @@ def test_it_is_gone_with_a_container_whose_namespace_dies_first(
         mover.host.run("umount", mover.pin())
         mover.pin().unlink()
     mover.detach(container).ok()
-    assert_same(mover.host, before)
+    place.assert_unchanged()
     assert mover.leftovers() == []
 
 
 def test_a_pod_with_a_user_namespace_of_its_own_has_it_and_gives_it_back(
-    mover: Mover, parent: tuple[str, ...], before: Dump, containers: Containers
+    mover: Mover, parent: tuple[str, ...], place: Place, containers: Containers
 ) -> None:
     container = containers.unprivileged()
     mover.attach(container, *parent, *BRIDGE, *ALL).ok()
@@ -247,7 +253,7 @@ def test_a_pod_with_a_user_namespace_of_its_own_has_it_and_gives_it_back(
     mover.detach(container).ok()
     assert macvlans(container.netns) == []
     container.end()
-    assert_same(mover.host, before)
+    place.assert_unchanged()
 
 
 def test_where_the_pin_cannot_be_seen_nothing_is_touched(
@@ -265,16 +271,16 @@ def test_where_the_pin_cannot_be_seen_nothing_is_touched(
 
 @pytest.mark.parametrize("end", ["pod lives", "pod died"])
 def test_a_parent_that_is_gone_has_taken_it_along_and_that_is_no_failure(
-    end: str, mover: Mover, parent: tuple[str, ...], containers: Containers, pod: Netns, own: Dump
+    end: str, mover: Mover, parent: tuple[str, ...], containers: Containers, place: Place
 ) -> None:
-    container = containers.of(pod)
+    container = containers.of(place.pod)
     mover.attach(container, *parent, *BRIDGE, *ALL).ok()
     mover.host.ip("link", "del", PARENT)
-    assert macvlans(pod) == []
+    assert macvlans(place.pod) == []
     if end == "pod died":
         container.end()
     mover.detach(container).ok()
-    assert_same(pod, own)
+    assert_same(place.pod, place.before[1])
     assert mover.leftovers() == []
 
 
@@ -355,52 +361,50 @@ def refused(mover: Mover, container: Container, *args: str) -> str:
     return result.reason.removeprefix(f"netdevice-mover: {DEVICE}: ")
 
 
-@pytest.mark.parametrize(
-    ("prepare", "args", "reason"),
-    [
-        ((f"link set {PARENT} down",), BRIDGE, "check the parent: it is down; set it up first"),
-        ((), (*BRIDGE, "--mtu", "1501"), "check the parent: --mtu is more than its own MTU"),
-        ((), (*BRIDGE, "--mac", "02:00:00:01"), "check the link: --mac is not of the length"),
-        ((f"link del {PARENT}",), BRIDGE, f"no link has the MAC, PCI address and kind of {PARENT}"),
-        (
-            ("link add br0 type bridge", f"link set {PARENT} master br0"),
-            BRIDGE,
-            "check the link: it is a port of br0",
-        ),
-        (
-            (f"link add link {PARENT} name only0 type macvlan mode passthru",),
-            BRIDGE,
-            f"create the link in the pod: macvlan on {PARENT}, which has links of another kind or "
-            "mode on it: Invalid argument",
-        ),
-        (
-            (),
-            (*BRIDGE[:2], "--as", "eth0"),
-            "look for the name in the pod: the pod has a link named eth0 already",
-        ),
-        ((), (*BRIDGE, "--ring", "rx=7"), "change the link's driver in the pod: ring rx=7"),
-        (
-            (),
-            (*BRIDGE, *ALL, "--route", "10.98.0.0/16 via 172.31.0.1"),
-            "add in the pod the route 10.98.0.0/16 via 172.31.0.1: ",
-        ),
-    ],
-    ids=["down", "mtu", "mac", "gone", "port", "passthru", "name", "driver", "route"],
-)
+# What is done before, the arguments, and what the reason has in it.
+FAILURES = {
+    "down": ((f"link set {PARENT} down",), BRIDGE, "check the parent: it is down; set it up first"),
+    "mtu": ((), (*BRIDGE, "--mtu", "1501"), "check the parent: --mtu is more than its own MTU"),
+    "mac": ((), (*BRIDGE, "--mac", "02:00:00:01"), "check the link: --mac is not of the length"),
+    "gone": (
+        (f"link del {PARENT}",),
+        BRIDGE,
+        f"no link has the MAC, PCI address and kind of {PARENT}",
+    ),
+    "port": (
+        ("link add br0 type bridge", f"link set {PARENT} master br0"),
+        BRIDGE,
+        "check the link: it is a port of br0",
+    ),
+    "passthru": (
+        (f"link add link {PARENT} name only0 type macvlan mode passthru",),
+        BRIDGE,
+        f"create the link in the pod: macvlan on {PARENT}, which has links of another kind or "
+        "mode on it: Invalid argument",
+    ),
+    "name": (
+        (),
+        (*BRIDGE[:2], "--as", "eth0"),
+        "look for the name in the pod: the pod has a link named eth0 already",
+    ),
+    "driver": ((), (*BRIDGE, "--ring", "rx=7"), "change the link's driver in the pod: ring rx=7"),
+    "route": (
+        (),
+        (*BRIDGE, *ALL, "--route", "10.98.0.0/16 via 172.31.0.1"),
+        "add in the pod the route 10.98.0.0/16 via 172.31.0.1: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
 def test_an_attach_that_fails_says_why_and_leaves_nothing(
-    prepare: tuple[str, ...],
-    args: tuple[str, ...],
-    reason: str,
-    mover: Mover,
-    parent: tuple[str, ...],
-    containers: Containers,
-    pod: Netns,
-    own: Dump,
+    failure: str, mover: Mover, parent: tuple[str, ...], containers: Containers, place: Place
 ) -> None:
+    prepare, args, reason = FAILURES[failure]
     mover.host.batch(prepare)
     before = settled(mover.host)
-    assert reason in refused(mover, containers.of(pod), *parent, *args)
-    assert_same(pod, own)
+    assert reason in refused(mover, containers.of(place.pod), *parent, *args)
+    assert_same(place.pod, place.before[1])
     assert_same(mover.host, before)
 
 
@@ -422,32 +426,26 @@ def test_loopback_is_no_parent(mover: Mover, containers: Containers) -> None:
 
 
 def test_an_attach_killed_at_any_step_leaves_nothing(
-    fast_mover: Mover,
-    parent: tuple[str, ...],
-    before: Dump,
-    containers: Containers,
-    pod: Netns,
-    own: Dump,
+    fast_mover: Mover, parent: tuple[str, ...], place: Place, containers: Containers
 ) -> None:
     def attach(step: int) -> Result:
-        container = containers.of(pod)
+        container = containers.of(place.pod)
         result = fast_mover.attach(container, *parent, *BRIDGE, *ALL, env=killed_at(step))
         container.end()
         if step % 2:
             fast_mover.detach(container).ok()
         else:
             fast_mover.reclaim().ok()
-        assert macvlans(pod) == []
+        assert macvlans(place.pod) == []
         assert fast_mover.leftovers() == []
         return result
 
     assert each_step(attach) > 10
-    assert_same(pod, own)
-    assert_same(fast_mover.host, before)
+    place.assert_unchanged()
 
 
 def test_an_attach_killed_at_any_step_is_made_good_by_the_same_container_or_another_pods(
-    fast_mover: Mover, parent: tuple[str, ...], before: Dump, containers: Containers
+    fast_mover: Mover, parent: tuple[str, ...], place: Place, containers: Containers
 ) -> None:
     def attach(step: int) -> Result:
         container = containers.alone()
@@ -464,12 +462,12 @@ def test_an_attach_killed_at_any_step_is_made_good_by_the_same_container_or_anot
 
     assert each_step(attach) > 10
     assert fast_mover.leftovers() == []
-    assert_same(fast_mover.host, before)
+    place.assert_unchanged()
 
 
 @pytest.mark.parametrize("end", ["pod lives", "pod died"])
 def test_a_detach_killed_at_any_step_is_ended_by_reclaim(
-    end: str, fast_mover: Mover, parent: tuple[str, ...], before: Dump, containers: Containers
+    end: str, fast_mover: Mover, parent: tuple[str, ...], place: Place, containers: Containers
 ) -> None:
     def detach(step: int) -> Result:
         container = containers.alone()
@@ -485,40 +483,34 @@ def test_a_detach_killed_at_any_step_is_ended_by_reclaim(
         return result
 
     assert each_step(detach) > 8
-    assert_same(fast_mover.host, before)
+    place.assert_unchanged()
 
 
 def test_a_rollback_killed_at_any_step_leaves_nothing(
-    fast_mover: Mover,
-    parent: tuple[str, ...],
-    before: Dump,
-    containers: Containers,
-    pod: Netns,
-    own: Dump,
+    fast_mover: Mover, parent: tuple[str, ...], place: Place, containers: Containers
 ) -> None:
     broken = ("--route", "10.98.0.0/16 via 172.31.0.1")
 
     def attach(step: int) -> Result:
-        container = containers.of(pod)
+        container = containers.of(place.pod)
         result = fast_mover.attach(container, *parent, *BRIDGE, *broken, env=killed_at(step))
         container.end()
         fast_mover.reclaim().ok()
-        assert macvlans(pod) == []
+        assert macvlans(place.pod) == []
         assert [one for one in fast_mover.leftovers() if not one.startswith("errors/")] == []
         return result
 
     assert each_step(attach) > 10
-    assert_same(pod, own)
-    assert_same(fast_mover.host, before)
+    place.assert_unchanged()
 
 
 def kill_before_birth(mover: Mover, container: Container, *args: str) -> None:
     """All is written down, and the link is not there."""
     for step in itertools.count(1):
         assert mover.attach(container, *args, env=killed_at(step)).code == KILLED
-        if f"attachments/{DEVICE}" in mover.leftovers():
-            if mover.record().one("phase") == "attaching":
-                break
+        recorded = f"attachments/{DEVICE}" in mover.leftovers()
+        if recorded and mover.record().one("phase") == "attaching":
+            break
         mover.reclaim().ok()
     assert macvlans(container.netns) == []
 

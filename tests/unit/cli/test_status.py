@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from netdevice_plugin.attachments import Phase
+from netdevice_plugin.attachments import HostLink, Identity, Phase
 from netdevice_plugin.errors import AttachmentError
 from tests.unit.cli.running import ATTACHED, DEAD, LIVING, fails, keep, prepare, run
 from tests.unit.dra.claimed import ref
@@ -44,6 +44,16 @@ def test_wide_shows_where_the_link_is(tmp_path: Path) -> None:
         assert row[head.index(heading) :].startswith(cell)
 
 
+def test_a_link_that_was_made_in_the_pod_is_shown_with_what_it_is_on(tmp_path: Path) -> None:
+    link = HostLink(name="net1", ifindex=0, kind="macvlan", mac="02:00:00:00:00:01")
+    keep(tmp_path, dataclasses.replace(ATTACHED, link=link, born=True, spec=Identity(link="eth0")))
+    row = run("status", "--run-dir", tmp_path).stdout.splitlines()[1]
+    assert "macvlan on eth0" in row
+    (entry,) = json.loads(run("status", "--run-dir", tmp_path, "-o", "json").stdout)["lent"]
+    assert (entry["link"], entry["linkInPod"]) == (None, "net1")
+    assert entry["born"] == {"kind": "macvlan", "parent": "eth0"}
+
+
 @pytest.mark.parametrize("form", ["json", "yaml"])
 def test_the_keys_for_programs_are_stable(tmp_path: Path, form: str) -> None:
     keep(tmp_path, ATTACHED)
@@ -56,6 +66,7 @@ def test_the_keys_for_programs_are_stable(tmp_path: Path, form: str) -> None:
                 "device": "eth1",
                 "phase": "attached",
                 "link": "eth1",
+                "born": None,
                 "linkInPod": "net1",
                 "netns": {"device": 4, "inode": 4026532177},
                 "pin": "/run/netdevice-plugin/netns/eth1",

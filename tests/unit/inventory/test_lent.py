@@ -34,6 +34,25 @@ def test_nothing_lent_changes_nothing() -> None:
     assert merge(snapshot, []) is snapshot
 
 
+def test_a_born_link_adds_none_hides_none_and_is_noted(tmp_path: pathlib.Path) -> None:
+    parent = Interface(ifindex=7, name="eth1", mac=MAC)
+    namesake = Interface(ifindex=8, name="net1", kind="macvlan", mac=MAC)
+    here = Snapshot(interfaces=(parent, namesake))
+    link = HostLink(name="net1", ifindex=0, kind="macvlan", mac=MAC)
+    born = record(link, born=True, device="lan-0", spec=Identity(link="eth1", ifindex=7))
+    merged = merge(here, [born], sysfs=tmp_path, now=0)
+    assert merged == dataclasses.replace(here, born=frozenset({"lan-0"}))
+    assert merged.interfaces[0] is parent
+
+
+def test_a_born_link_beside_a_moved_one_leaves_that_as_it_is(tmp_path: pathlib.Path) -> None:
+    link = HostLink(name="net1", ifindex=0, kind="macvlan")
+    born = record(link, born=True, device="lan-0")
+    alone = merge(Snapshot(), [record(HARDWARE)], sysfs=tmp_path, now=0)
+    both = merge(Snapshot(), [born, record(HARDWARE)], sysfs=tmp_path, now=0)
+    assert both == dataclasses.replace(alone, born=frozenset({"lan-0"}))
+
+
 def test_a_link_renamed_before_it_left_keeps_the_name_of_its_device(
     tmp_path: pathlib.Path,
 ) -> None:

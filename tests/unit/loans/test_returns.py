@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from netdevice_plugin.attachments import Attachment, HostLink, Phase
 from netdevice_plugin.loans import returns
 from netdevice_plugin.loans.returns import Flags, Result
 from netdevice_plugin.mover import Outcome
@@ -30,6 +31,14 @@ def test_the_mover_is_asked_to_bring_it_home() -> None:
     result = returns.take_back("eth1", Path("/run/x"), Flags(), mover)
     assert result == Result(0, "eth1: home")
     assert mover.calls == [ASKED]
+
+
+def test_what_becomes_of_a_link_that_was_born_is_foretold() -> None:
+    link = HostLink(name="net1", ifindex=0, kind="macvlan")
+    born = Attachment(device="lan-0", phase=Phase.RETURNING, link=link, born=True)
+    result = returns.foretell("lan-0", [born], Flags())
+    assert result.code == 0
+    assert result.text.startswith("lan-0: would delete net1 in the pod (")
 
 
 @pytest.mark.parametrize("code", [1, 4])
