@@ -153,6 +153,9 @@ static void say_options(const struct options *options)
         say_neighbour(&options->neighbours[i]);
     say_text("vrf.name", options->vrf.name);
     say_number("vrf.table", options->vrf.table);
+    say_text("create.kind", options->create.kind);
+    say_number("create.number", options->create.number);
+    say_number("create.flag", options->create.flag);
     say_number("vlan.id", options->vlan.id);
     say_text("vlan.name", options->vlan.name);
     say_number("vlan.protocol", options->vlan.protocol);

@@ -17,6 +17,7 @@ static void check_phrases(const struct options *options)
 {
     const struct vlan_arg *vlan = &options->vlan;
     const struct vrf_arg *vrf = &options->vrf;
+    const struct create_arg *create = &options->create;
 
     MUST(options->rule_count <= OPTIONS_RULES && options->neighbour_count <= OPTIONS_NEIGHBOURS);
     for (size_t i = 0; i < options->rule_count; i++) {
@@ -26,6 +27,7 @@ static void check_phrases(const struct options *options)
     }
     for (size_t i = 0; i < options->neighbour_count; i++)
         MUST(ip_size(&options->neighbours[i].ip) > 0);
+    MUST(create->kind[0] == '\0' || (create->sort <= CREATE_VLAN && create->number <= 4094));
     MUST(vlan->id <= 4094 && (vlan->id == 0) == (vlan->protocol == 0));
     MUST(vlan->id == 0 || (is_link_name(span_of(vlan->name)) && strcmp(vlan->name, options->as)));
     MUST(vrf->table == 0 || (is_link_name(span_of(vrf->name)) && strcmp(vrf->name, options->as)));

@@ -35,6 +35,7 @@ VALUES = {  # every option with a value that is right
     "neighbour": "192.0.2.9 lladdr 02:00:00:00:00:09",
     "vrf": "blue table 10",
     "vlan": "5 name net1.5",
+    "create": "macvlan mode bridge",
     "sysctl": "ipv4/conf/rp_filter=2",
     "feature": "rx-gro=on",
     "ring": "rx=512",
@@ -47,7 +48,8 @@ VALUES = {  # every option with a value that is right
 EVERY_COMMAND = {"device", "run-dir"}
 RECLAIM_ALONE = {"force", "forget"}
 REPEATED = {"address", "route", "rule", "neighbour"}
-NEEDED = {"gateway": ("--route", "default")}  # by an option that means nothing alone
+# By an option that means nothing alone.
+NEEDED = {"gateway": ("--route", "default"), "create": ("--as", "net1")}
 SETTINGS = {"sysctl", "feature", "ring", "channels"}  # each name once
 
 
@@ -78,7 +80,8 @@ def test_what_is_not_given_has_its_default(mover: Driver) -> None:
         assert answer.number(number) == 0
     assert answer.texts("address") == answer.texts("route.text") == []
     assert [answer.number(key) for key in ("gateway", "vrf.table", "vlan.id")] == [0, 0, 0]
-    assert answer.texts("vrf.name") == answer.texts("vlan.name") == [""]
+    for text in ("vrf.name", "vlan.name", "create.kind"):
+        assert answer.text(text) == b""
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -105,6 +108,7 @@ def test_every_option_of_attach_arrives(mover: Driver, joined: bool) -> None:
     assert answer.texts("neighbour.ip") == ["192.0.2.9/32"]
     assert (answer.text("vrf.name"), answer.number("vrf.table")) == (b"blue", 10)
     assert (answer.text("vlan.name"), answer.number("vlan.id")) == (b"net1.5", 5)
+    assert (answer.text("create.kind"), answer.number("create.number")) == (b"macvlan", 4)
     assert answer.number("keep_down") == 1
     assert answer.number("wait_ms") == 10
 
@@ -196,6 +200,7 @@ NAMES = "the link, its VLAN and its VRF need a name each"
          "--gateway: no --route is a default route"),
         ((*ATTACH, "--as", "a" * 14, "--vlan", "7"),
          "--vlan: LINK.ID is too long for a name; give one"),
+        ((*ATTACH, "--create", "vlan id 7"), "--create: --as is missing"),
         ((*ATTACH, "--vlan", "7 name eth1"), NAMES),
         ((*ATTACH, "--vrf", "eth1 table 7"), NAMES),
         ((*ATTACH, "--vrf", "net1 table 7", "--as", "net1"), NAMES),

@@ -147,6 +147,53 @@ def test_a_vlan_is_understood(mover: Driver, text: str, meant: tuple[int, bytes,
     ) == meant
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),  # modes, flags and protocols as linux/if_link.h and if_ether.h have them
+    [
+        ("macvlan mode private", (b"macvlan", 1, 0)),
+        ("macvlan mode vepa", (b"macvlan", 2, 0)),
+        (" macvlan  mode bridge ", (b"macvlan", 4, 0)),
+        ("macvlan mode passthru", (b"macvlan", 8, 0)),
+        ("ipvlan mode l2", (b"ipvlan", 0, 0)),
+        ("ipvlan mode l3 flag bridge", (b"ipvlan", 1, 0)),
+        ("ipvlan flag private mode l3s", (b"ipvlan", 2, 1)),
+        ("ipvlan mode l2 flag vepa", (b"ipvlan", 0, 2)),
+        ("vlan id 7", (b"vlan", 7, 0x8100)),
+        ("vlan protocol 802.1ad id 4094", (b"vlan", 4094, 0x88A8)),
+    ],
+)
+def test_a_link_to_be_made_is_understood(
+    mover: Driver, text: str, meant: tuple[bytes, int, int]
+) -> None:
+    answer = good(mover.options(*ATTACH, "--create", text, "--as", "net1"))
+    kind = answer.text("create.kind")
+    assert (kind, answer.number("create.number"), answer.number("create.flag")) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "'' is none of macvlan, ipvlan, vlan"),
+        ("macvtap mode bridge", "'macvtap' is none of macvlan, ipvlan, vlan"),
+        ("macvlan", "'macvlan' names no mode, or id"),
+        ("macvlan mode", "'mode' has nothing behind it"),
+        ("macvlan mode source", "'source' is none of private, vepa, bridge, passthru"),
+        ("macvlan mode bridge flag vepa", "'flag' is none of mode"),
+        ("macvlan mode bridge mode vepa", "'mode' is there twice"),
+        ("ipvlan flag bridge", "'ipvlan flag bridge' names no mode, or id"),
+        ("ipvlan mode bridge", "'bridge' is none of l2, l3, l3s"),
+        ("ipvlan mode l2 flag l2", "'l2' is none of bridge, private, vepa"),
+        ("vlan", "'vlan' names no mode, or id"),
+        ("vlan 7", "'7' is none of id, protocol"),
+        ("vlan id 0", "'0' is not a number from 1 to 4094"),
+        ("vlan id 4095", "'4095' is not a number from 1 to 4094"),
+        ("vlan id 7 protocol 802.1x", "'802.1x' is none of 802.1q, 802.1ad"),
+    ],
+)
+def test_a_link_to_be_made_that_is_wrong_says_where(mover: Driver, text: str, line: str) -> None:
+    assert refusal(mover.options(*ATTACH, "--as", "net1", "--create", text)) == f"--create: {line}"
+
+
 def test_routes_without_a_table_go_to_the_vrfs(mover: Driver) -> None:
     routes = ("--route", "10.0.0.0/8", "--route", "10.1.0.0/16 table 254")
     answer = good(mover.options(*ATTACH, *routes, "--vrf", "blue table 10"))
