@@ -330,9 +330,9 @@ static int take_create_word(struct phrase *phrase, int keyword, struct create_ar
     static const char modes[][32] = {"private vepa bridge passthru", "l2 l3 l3s"};
 
     if (create->sort == CREATE_VLAN)
-        return keyword == 0 ? parser_number(phrase->parser, phrase->value, 1, VLAN_MAX,
-                                            &create->number)
-                            : take_protocol(phrase, &create->flag);
+        return keyword == 0
+                   ? parser_number(phrase->parser, phrase->value, 1, VLAN_MAX, &create->number)
+                   : take_protocol(phrase, &create->flag);
     int i = parser_choose(phrase->parser, phrase->value,
                           keyword == 0 ? modes[create->sort] : "bridge private vepa");
     if (i < 0)
