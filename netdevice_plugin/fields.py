@@ -29,7 +29,7 @@ _ID = re.compile(r"[0-9a-fA-F]{4}")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RANGES = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 _LINK = re.compile(r"[!-.0-9;-~]{1,127}")  # graphic ASCII but / and :
-_VLANS = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?")
+_VLANS = re.compile(r"[1-9][0-9]{0,3}(-[1-9][0-9]{0,3})?")
 _NOT_IN_NAMES = re.compile(r"[\s/\x00-\x1f\x7f]")
 
 

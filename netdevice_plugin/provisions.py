@@ -87,7 +87,7 @@ def pf_counts(section: Section) -> tuple[PfCount, ...]:
         pf = part.text("pf", fields.link_or_function, "")
         count = PfCount(pf=pf, num_vfs=part.number("numVfs", (0, 65535), 0))
         part.finish()
-        if pf in found:
+        if pf and pf in found:
             part.complain("pf", f"{pf} is there twice")
         found[pf] = count
     return tuple(found.values())
@@ -256,7 +256,7 @@ def _provider(section: Section) -> PortProvider:
     )
     given = [key for key in ("command", "grpc", "openstack") if key in section.items]
     if len(given) != 1:
-        section.report(section.node, section.path, f"must have one of {_PROVIDERS}")
+        section.report(section.node, section.path, f"must have just one of {_PROVIDERS}")
     if made.command and not made.command[0].startswith("/"):
         section.complain("command", "must begin with the absolute path of a program")
     section.finish()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -14,6 +15,19 @@ from netdevice_plugin import config, fields, yamlnode, yamltree
 from netdevice_plugin.config import Config, InvalidConfigError
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.model import Frontend, Injection, PfRange, Pool, Selector
+from netdevice_plugin.provisioning import (
+    MODES,
+    BindAt,
+    CreatedKind,
+    Creation,
+    LinkState,
+    OpenStack,
+    PfCount,
+    PortProvider,
+    Ports,
+    Userspace,
+    VfSettings,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 SCHEMA = json.loads((DOCS / "config.schema.json").read_text())
@@ -53,11 +67,24 @@ def test_the_example_of_the_manual_says_what_it_seems_to_say() -> None:
     example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[-1]
     assert config.loads(example.encode(), "f") == Config(
         node_addresses=("192.0.2.10", "2001:db8::10"),
+        sriov=(PfCount(pf="ens1f0", num_vfs=16),),
         pools=(
             Pool(
                 name="fast",
                 frontend=Frontend.DRA,
                 require_carrier=True,
+                vf=VfSettings(
+                    vlan=100,
+                    qos=3,
+                    protocol="802.1q",
+                    spoof_check=True,
+                    trust=False,
+                    link_state=LinkState.AUTO,
+                    min_tx_rate=0,
+                    max_tx_rate=10000,
+                ),
+                reset=True,
+                rdma=True,
                 selectors=(
                     Selector(
                         pf_names=(PfRange(name="ens1f0", vfs=((0, 7), (9, 9))),),
@@ -66,6 +93,35 @@ def test_the_example_of_the_manual_says_what_it_seems_to_say() -> None:
                     ),
                     Selector(pci_addresses=("0000:03:00.1",)),
                 ),
+            ),
+            Pool(
+                name="dpdk",
+                userspace=Userspace(driver="vfio-pci"),
+                selectors=(Selector(pf_names=(PfRange(name="ens1f0", vfs=((10, 15),)),)),),
+            ),
+            Pool(
+                name="shared",
+                create=Creation(kind=CreatedKind.MACVLAN, parent="ens2", mode="bridge", count=32),
+            ),
+            Pool(
+                name="tenants",
+                create=Creation(
+                    kind=CreatedKind.VLAN, parent="ens2", vlans=((100, 107), (200, 200))
+                ),
+            ),
+            Pool(
+                name="nested",
+                ports=Ports(
+                    provider=PortProvider(
+                        openstack=OpenStack(
+                            cloud="here",
+                            network="tenant",
+                            subnet="tenant-v4",
+                            security_groups=("default",),
+                        )
+                    )
+                ),
+                selectors=(Selector(if_names=("ens[5-9]",), drivers=("virtio_net",)),),
             ),
             Pool(
                 name="netdevice",
@@ -85,7 +141,8 @@ def test_the_example_of_the_manual_says_what_it_seems_to_say() -> None:
 
 def test_the_manual_names_every_key_and_default_of_the_schema() -> None:
     manual = (DOCS / "configuration.md").read_text()
-    places = [SCHEMA, SCHEMA["$defs"]["pool"], SCHEMA["$defs"]["selector"]]
+    places = [SCHEMA, *(one for one in SCHEMA["$defs"].values() if "properties" in one)]
+    places.remove(SCHEMA["$defs"]["of-dra"])
     for key, value in [item for place in places for item in place["properties"].items()]:
         row = next(line for line in manual.splitlines() if line.startswith(f"| `{key}` |"))
         default = value.get("default")
@@ -102,6 +159,29 @@ def test_the_defaults_of_the_schema_are_those_of_the_program() -> None:
 
 
 LONG = ".".join(["a" * 40] * 2)
+
+
+def with_pool(**keys: str) -> str:
+    """A pool with keys whose values are written in JSON, which is YAML as well."""
+    return POOL + "".join(f"  {key}: {value}\n" for key, value in keys.items())
+
+
+def with_create(text: str, **keys: str) -> str:
+    more = "".join(f", {key}: {value}" for key, value in keys.items())
+    return f"pools: [{{name: net, create: {{{text}}}{more}}}]"
+
+
+def with_sriov(*entries: str) -> str:
+    return POOL + f"sriov: [{', '.join(entries)}]\n"
+
+
+def with_ports(provider: str, more: str = "") -> str:
+    return with_pool(ports=f"{{provider: {{{provider}}}{more}}}")
+
+
+MACVLAN = "kind: macvlan, parent: eth0, count: 4"
+VLAN = "kind: vlan, parent: eth0, vlans: ['100-107', '4094']"
+COMMAND = "command: [/bin/provide, -v]"
 
 VALID = {
     "no-pools": "pools: []",
@@ -125,9 +205,101 @@ VALID = {
     "slices": POOL + "slicesAtShutdown: remove\n",
     "dra-dotted": POOL.replace("net", "a.b-c") + "  frontend: dra\n",
     "long-prefix": POOL + "prefix: " + LONG,
+    "driver": with_pool(driver="vfio-pci"),
+    "driver-all": with_pool(driver="uio_pci_generic", bindAt="start", allowNoIommu="true"),
+    "driver-vf": with_pool(driver="vfio-pci", vf="{vlan: 5}", resetAtReturn="true"),
+    "driver-dra": with_pool(driver="vfio-pci", frontend="dra"),
+    "driver-ports": with_ports(COMMAND) + "  driver: vfio-pci\n",
+    "driver-no-rdma": with_pool(driver="vfio-pci", rdma="false", requireCarrier="false"),
+    "vf-empty": with_pool(vf="{}"),
+    "vf-no-vlan": with_pool(vf="{vlan: 0}"),
+    "vf-vlan": with_pool(vf="{vlan: 4094, qos: 7, protocol: 802.1AD}"),
+    "vf-rates": with_pool(vf="{minTxRate: 10, maxTxRate: 10}"),
+    "vf-one-rate": with_pool(vf="{minTxRate: 4294967295, maxTxRate: 0}"),
+    "vf-switches": with_pool(vf="{trust: true, spoofChk: false, linkState: disable}"),
+    "native-plainly": with_pool(injection="native", vf="{}", rdma="false", resetAtReturn="false"),
+    "macvlan": with_create(MACVLAN),
+    "macvlan-mode": with_create(MACVLAN + ", mode: vepa, allowUplink: true"),
+    "passthru": with_create("kind: macvlan, parent: eth0, count: 1, mode: passthru"),
+    "ipvlan": with_create("kind: ipvlan, parent: a-long-name-of-a-link, count: 4096, mode: l3s"),
+    "vlans": with_create(VLAN + ", protocol: 802.1ad"),
+    "create-carrier": with_create(VLAN, requireCarrier="true", frontend="dra", rdma="false"),
+    "ports": with_ports(COMMAND, ", spare: 0, max: 255"),
+    "ports-grpc": with_ports("grpc: /run/ports.sock"),
+    "ports-openstack": with_ports("openstack: {network: tenant net}"),
+    "sriov": with_sriov("{pf: eth0, numVfs: 4}", "{pf: '0000:03:00.0', numVfs: 0}"),
+    "no-sriov": POOL + "sriov: []\n",
 }
 
 INVALID = {
+    "driver-unknown": with_pool(driver="igb_uio"),
+    "driver-empty": with_pool(driver="''"),
+    "bind-at-alone": with_pool(bindAt="start"),
+    "consent-alone": with_pool(allowNoIommu="false"),
+    "bind-at-word": with_pool(driver="vfio-pci", bindAt="never"),
+    "driver-rdma": with_pool(driver="vfio-pci", rdma="true"),
+    "driver-carrier": with_pool(driver="vfio-pci", requireCarrier="true"),
+    "native-driver": with_pool(injection="native", driver="vfio-pci"),
+    "native-vf": with_pool(injection="native", vf="{trust: true}"),
+    "native-reset": with_pool(injection="native", resetAtReturn="true"),
+    "native-rdma": with_pool(injection="native", rdma="true"),
+    "native-create": with_create(MACVLAN, injection="native"),
+    "vf-text": with_pool(vf="fast"),
+    "vf-mac": with_pool(vf="{mac: '02:00:00:00:00:01'}"),
+    "vf-unknown": with_pool(vf="{spoofcheck: true}"),
+    "vf-vlan-high": with_pool(vf="{vlan: 4095}"),
+    "vf-qos-alone": with_pool(vf="{qos: 1}"),
+    "vf-qos-without": with_pool(vf="{vlan: 0, qos: 1}"),
+    "vf-protocol-alone": with_pool(vf="{protocol: 802.1q}"),
+    "vf-protocol": with_pool(vf="{vlan: 1, protocol: 802.1x}"),
+    "vf-trust-word": with_pool(vf="{trust: 'on'}"),
+    "vf-link-state": with_pool(vf="{linkState: up}"),
+    "vf-rate": with_pool(vf="{maxTxRate: 4294967296}"),
+    "create-selectors": with_create(MACVLAN, selectors="[{kinds: [veth]}]"),
+    "create-driver": with_create(MACVLAN, driver="vfio-pci"),
+    "create-vf": with_create(MACVLAN, vf="{trust: true}"),
+    "create-reset": with_create(MACVLAN, resetAtReturn="true"),
+    "create-rdma": with_create(MACVLAN, rdma="true"),
+    "create-ports": with_create(MACVLAN, ports=f"{{provider: {{{COMMAND}}}}}"),
+    "create-null": "pools: [{name: net, create: ~}]",
+    "create-no-kind": with_create("parent: eth0, count: 4"),
+    "create-no-parent": with_create("kind: macvlan, count: 4"),
+    "create-no-count": with_create("kind: ipvlan, parent: eth0"),
+    "create-no-vlans": with_create("kind: vlan, parent: eth0"),
+    "create-kind": with_create("kind: veth, parent: eth0, count: 4"),
+    "create-parent": with_create("kind: macvlan, parent: 'a/b', count: 4"),
+    "create-count": with_create("kind: macvlan, parent: eth0, count: 0"),
+    "create-mode": with_create(MACVLAN + ", mode: l2"),
+    "ipvlan-mode": with_create("kind: ipvlan, parent: eth0, count: 4, mode: bridge"),
+    "passthru-several": with_create(MACVLAN + ", mode: passthru"),
+    "macvlan-vlans": with_create(MACVLAN + ", vlans: ['1']"),
+    "macvlan-protocol": with_create(MACVLAN + ", protocol: 802.1q"),
+    "vlan-count": with_create(VLAN + ", count: 4"),
+    "vlan-mode": with_create(VLAN + ", mode: bridge"),
+    "vlans-empty": with_create("kind: vlan, parent: eth0, vlans: []"),
+    "vlans-number": with_create("kind: vlan, parent: eth0, vlans: [100]"),
+    "vlans-zero": with_create("kind: vlan, parent: eth0, vlans: ['0']"),
+    "vlans-high": with_create("kind: vlan, parent: eth0, vlans: ['4000-4095']"),
+    "ports-no-provider": with_pool(ports="{spare: 1}"),
+    "ports-null": with_pool(ports="~"),
+    "provider-none": with_ports(""),
+    "provider-two": with_ports(COMMAND + ", grpc: /run/ports.sock"),
+    "provider-relative": with_ports("command: [provide]"),
+    "provider-empty": with_ports("command: []"),
+    "provider-newline": with_ports('command: [/bin/provide, "a\\nb"]'),
+    "provider-socket": with_ports("grpc: ports.sock"),
+    "openstack-no-network": with_ports("openstack: {cloud: here}"),
+    "openstack-unknown": with_ports("openstack: {network: n, project: p}"),
+    "ports-max": with_ports(COMMAND, ", max: 256"),
+    "ports-no-max": with_ports(COMMAND, ", max: 0, spare: 0"),
+    "sriov-mapping": POOL + "sriov: {pf: eth0, numVfs: 4}\n",
+    "sriov-null": with_sriov("~"),
+    "sriov-no-pf": with_sriov("{numVfs: 4}"),
+    "sriov-no-number": with_sriov("{pf: eth0}"),
+    "sriov-glob": with_sriov("{pf: 'eth 0', numVfs: 4}"),
+    "sriov-pci": with_sriov("{pf: '03:00.0', numVfs: 4}"),
+    "sriov-negative": with_sriov("{pf: eth0, numVfs: -1}"),
+    "sriov-huge": with_sriov("{pf: eth0, numVfs: 65536}"),
     "slices": POOL + "slicesAtShutdown: drop\n",
     "name-claim": POOL.replace("net", "claim"),
     "dra-upper": POOL.replace("net", "Net") + "  frontend: dra\n",
@@ -210,6 +382,10 @@ BEYOND_THE_SCHEMA = {
     "glob-range": POOL.replace("eth1", "'eth[9-0]'"),
     "vf-range-backwards": POOL.replace("ifNames: [eth1", "pfNames: ['eth0#7-0'"),
     "duplicate-key": POOL + "prefix: a.b\nprefix: a.b\n",
+    "vf-rates-crossed": with_pool(vf="{minTxRate: 11, maxTxRate: 10}"),
+    "vlans-backwards": with_create("kind: vlan, parent: eth0, vlans: ['107-100']"),
+    "spare-over-max": with_ports(COMMAND, ", spare: 3, max: 2"),
+    "sriov-twice": with_sriov("{pf: eth0, numVfs: 4}", "{pf: eth0, numVfs: 4}"),
 }
 
 
@@ -246,6 +422,11 @@ FIELDS = {
     "vendors": ("vendors: [{}]", "0123afAFgx", "15b3"),
     "drivers": ("drivers: [{}]", "az09_-./ ", "virtio_net"),
     "macAddresses": ("macAddresses: [{}]", "0123afAFg:-", "02:00:00:00:00:01"),
+    "parent": ("kind: macvlan, count: 1, parent: {}", "ab.:/ é-", ".."),
+    "vlans": ("kind: vlan, parent: eth0, vlans: [{}]", "0149-, ", "4000-4094"),
+    "pf": ("pf: {}, numVfs: 1", "0f:.13/ é", "0000:03:00.1"),
+    "protocol": ("kind: vlan, parent: eth0, vlans: ['1'], protocol: {}", "802.1qaDx", "802.1Q"),
+    "network": ("openstack: {{network: {}}}", "a é\0\t/", "tenant net"),
 }
 
 
@@ -262,6 +443,12 @@ def test_program_and_schema_agree_on_every_text(field: str, data: st.DataObject)
         text = POOL + line + "\n"
     elif field == "name":
         text = POOL.replace("name: net", line)
+    elif field in ("parent", "vlans", "protocol"):
+        text = with_create(line)
+    elif field == "pf":
+        text = with_sriov(f"{{{line}}}")
+    elif field == "network":
+        text = with_ports(line)
     else:
         text = POOL.replace("ifNames: [eth1]", line)
     reversed_range = any(int(a) > int(b) for a, b in re.findall(r"(\d+)-(\d+)", value))
@@ -412,20 +599,93 @@ selectors = st.builds(
 ).filter(lambda selector: selector != Selector())
 
 
-def configured(prefix: str, timeout: int, names: list[str], selector: Selector) -> Config:
-    made = [
-        Pool(name=name, prefix=prefix, injection=Injection.NATIVE, selectors=(selector,))
-        for name in names
-    ]
-    return Config(prefix=prefix, hook_timeout=timeout, pools=tuple(made))
+flags = st.none() | st.booleans()
+vlans = st.integers(1, 4094)
+protocols = st.sampled_from(("802.1q", "802.1ad"))
+link_names = st.from_regex(r"[a-z][a-z0-9.@~-]{1,30}", fullmatch=True)
+vf_settings = st.builds(
+    lambda tag, rates, **more: VfSettings(**tag, **rates, **more),
+    st.fixed_dictionaries({}, optional={"vlan": st.just(0)})
+    | st.fixed_dictionaries(
+        {"vlan": vlans}, optional={"qos": st.integers(0, 7), "protocol": protocols}
+    ),
+    st.fixed_dictionaries({}, optional={"min_tx_rate": st.integers(0, 9)})
+    | st.fixed_dictionaries({"min_tx_rate": st.integers(0, 9), "max_tx_rate": st.integers(9, 99)}),
+    spoof_check=flags,
+    trust=flags,
+    link_state=st.none() | st.sampled_from(LinkState),
+)
+stacked = st.sampled_from((CreatedKind.MACVLAN, CreatedKind.IPVLAN)).flatmap(
+    lambda kind: st.builds(
+        Creation,
+        kind=st.just(kind),
+        parent=link_names,
+        mode=st.sampled_from([mode for mode in MODES[kind] if mode != "passthru"]),
+        count=st.integers(1, 4096),
+        allow_uplink=st.booleans(),
+    )
+)
+vlan_ranges = st.builds(lambda a, b: (min(a, b), max(a, b)), vlans, vlans)
+creations = stacked | st.builds(
+    Creation,
+    kind=st.just(CreatedKind.VLAN),
+    parent=link_names,
+    vlans=st.lists(vlan_ranges, min_size=1, max_size=3).map(tuple),
+    protocol=protocols,
+    allow_uplink=st.booleans(),
+)
+arguments = st.text("aZ é-=/", min_size=1, max_size=9)
+providers = st.one_of(
+    st.builds(
+        PortProvider, command=st.lists(arguments, max_size=2).map(lambda more: ("/bin/a", *more))
+    ),
+    st.builds(PortProvider, grpc=st.just(Path("/run/a.sock"))),
+    st.builds(
+        PortProvider,
+        openstack=st.builds(
+            OpenStack, network=arguments, cloud=arguments | st.just(""), server=arguments
+        ),
+    ),
+)
+several_ports = st.builds(
+    Ports, provider=providers, spare=st.integers(0, 3), max=st.integers(3, 255)
+)
+userspaces = st.builds(
+    Userspace,
+    driver=st.sampled_from(("vfio-pci", "uio_pci_generic")),
+    bind_at=st.sampled_from(BindAt),
+    no_iommu=st.booleans(),
+)
+kinds_of_pools = st.one_of(
+    st.fixed_dictionaries(
+        {"selectors": st.tuples(selectors)},
+        optional={"vf": vf_settings, "reset": st.booleans(), "rdma": st.booleans()},
+    ),
+    st.fixed_dictionaries(
+        {"selectors": st.tuples(selectors), "userspace": userspaces},
+        optional={"vf": vf_settings, "reset": st.booleans(), "ports": several_ports},
+    ),
+    st.fixed_dictionaries({"create": creations}, optional={"require_carrier": st.booleans()}),
+    st.fixed_dictionaries(
+        {"selectors": st.tuples(selectors), "injection": st.just(Injection.NATIVE)}
+    ),
+)
+
+
+def configured(
+    prefix: str, timeout: int, pools: dict[str, dict[str, Any]], pfs: dict[str, int]
+) -> Config:
+    made = [Pool(name=name, prefix=prefix, **keys) for name, keys in pools.items()]
+    counts = [PfCount(pf=pf, num_vfs=number) for pf, number in pfs.items()]
+    return Config(prefix=prefix, hook_timeout=timeout, sriov=tuple(counts), pools=tuple(made))
 
 
 configs = st.builds(
     configured,
     st.sampled_from(("a.b", "example.com")),
     st.integers(5, 600),
-    st.lists(st.from_regex(r"[a-z]{1,9}1", fullmatch=True), max_size=3, unique=True),
-    selectors,
+    st.dictionaries(st.from_regex(r"[a-z]{1,9}1", fullmatch=True), kinds_of_pools, max_size=3),
+    st.dictionaries(link_names | st.just("0000:03:00.1"), st.integers(0, 65535), max_size=2),
 )
 
 
@@ -434,7 +694,9 @@ def test_what_is_in_effect_reads_back_as_itself(made: Config) -> None:
     assert config.loads(config.dump(made).encode(), "f") == made
     assert config.loads(config.dump(made, "json").encode(), "f") == made
     # Other readers of YAML see the same, whatever they take for a number.
-    assert yaml.safe_load(config.dump(made)) == json.loads(config.dump(made, "json"))
+    value = json.loads(config.dump(made, "json"))
+    assert yaml.safe_load(config.dump(made)) == value
+    assert VALIDATOR.is_valid(value)
 
 
 @given(ranges)
