@@ -11,11 +11,12 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 # Much of a test is waiting. Each file is one process's, for the sake of what its tests share.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
-# These have nodes, a guest or a package index of their own, one for all tests. They go in two lanes:
-# the first waits for the kernel most of the time, while the second computes; what they have in
-# common is the machine alone. A lane's lines begin with the name of its first.
-ALONE := kernel e2e vm packaging
-LANES := 'kernel e2e' 'vm packaging'
+# These have a node, a guest or a package index of their own, one for all tests. Two lanes go beside
+# each other: the kernel's tests wait for it most of the time, while the others compute; what they
+# have in common is the machine alone. The end-to-end tests have it to themselves: their limits are
+# those that the agent keeps. A lane's lines begin with its first name.
+ALONE := kernel vm packaging e2e
+LANES := kernel 'vm packaging'
 LANE := bash -euo pipefail -c '$(PYTEST) "$${@/\#/tests/}" 2>&1 | sed -u "s/^/$$1: /"' lane
 MOVER := netdevice_plugin/mover/bin/netdevice-mover
 BASE := .venv/.base-is-installed
@@ -48,6 +49,7 @@ test: lint tools $(MOVER)  ## all that CI runs: lint, and every test (root)
 	status=0; \
 	$(PYTEST) $(SIDE_BY_SIDE) tests $(ALONE:%=--ignore=tests/%) || status=$$?; \
 	printf '%s\n' $(LANES) | xargs -P 2 -L 1 $(LANE) || status=$$?; \
+	$(PYTEST) tests/e2e || status=$$?; \
 	exit $$status
 
 .PHONY: lint
