@@ -10,6 +10,9 @@ import yaml
 
 from netdevice_plugin.attachments import HostLink, Identity, Phase
 from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.functions import record as functions
+from netdevice_plugin.functions.record import FunctionRecord
+from netdevice_plugin.functions.store import Store
 from tests.unit.cli.running import ATTACHED, DEAD, LIVING, fails, keep, prepare, run
 from tests.unit.dra.claimed import ref
 
@@ -54,6 +57,57 @@ def test_a_link_that_was_made_in_the_pod_is_shown_with_what_it_is_on(tmp_path: P
     assert entry["born"] == {"kind": "macvlan", "parent": "eth0"}
 
 
+FUNCTION = FunctionRecord(
+    device="pci-0000-03-10-1",
+    address="0000:03:10.1",
+    pool="networking.k8s.io/dpdk",
+    phase=functions.Phase.BOUND,
+    target="vfio-pci",
+    driver="igbvf",
+    holder="pci-0000-03-10-1",
+    link=functions.Link(name="eth1v0"),
+)
+
+
+def bind(run_dir: Path, holder: str = "x") -> None:
+    Store(run_dir).write(dataclasses.replace(FUNCTION, holder=holder))
+
+
+@pytest.mark.parametrize(("holder", "phase"), [("x", "bound"), ("", "idle")])
+def test_a_function_is_shown_with_its_driver(tmp_path: Path, holder: str, phase: str) -> None:
+    bind(tmp_path, holder)
+    result = run("status", "--run-dir", tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    row = result.stdout.splitlines()[1]
+    assert row.split()[:2] == ["pci-0000-03-10-1", phase]
+    assert "vfio-pci, was igbvf" in row
+
+
+def test_a_function_is_described_for_programs(tmp_path: Path) -> None:
+    bind(tmp_path)
+    found = json.loads(run("status", "--run-dir", tmp_path, "-o", "json").stdout)
+    assert found["functions"] == [
+        {
+            "device": "pci-0000-03-10-1",
+            "address": "0000:03:10.1",
+            "phase": "bound",
+            "lent": True,
+            "driver": "vfio-pci",
+            "driverBefore": "igbvf",
+            "linkBefore": "eth1v0",
+            "claim": None,
+        }
+    ]
+
+
+def test_a_record_of_a_function_that_makes_no_sense_is_told(tmp_path: Path) -> None:
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "pci-0000-03-10-1.json").write_text("{")
+    result = run("status", "--run-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "pci-0000-03-10-1: its record" in result.stderr
+
+
 @pytest.mark.parametrize("form", ["json", "yaml"])
 def test_the_keys_for_programs_are_stable(tmp_path: Path, form: str) -> None:
     keep(tmp_path, ATTACHED)
@@ -86,6 +140,7 @@ def test_the_keys_for_programs_are_stable(tmp_path: Path, form: str) -> None:
                 "error": None,
             }
         ],
+        "functions": [],
         "claims": [],
         "failures": [
             {
