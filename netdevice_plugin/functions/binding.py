@@ -32,6 +32,7 @@ PATIENCE = 2.0  # seconds for a driver to let go, and for a netdev to appear
 _ASLEEP = 0.01  # seconds between two looks at whether a netdev has appeared
 _SCOPE_LINK = 253
 _IFA_F_PERMANENT = 0x80
+_NO_MAC = "00:00:00:00:00:00"  # what a PF says that leaves the choice to the VF
 _OF_VLANS = frozenset({"vlan", "qos", "protocol"})
 _AS_IT_IS = VfSettings()
 
@@ -102,12 +103,11 @@ class Binding:
             driver=state.driver,
             override=state.override,
             link=self._link(wanted.address, seen),
-            vf=self._before(wanted.address, None, settings),
         )
+        made = dataclasses.replace(made, vf=self._before(made, settings))
         self._write(made)
         with self._or_home(made):
-            self._set_vf(made, settings)
-            self._bind(made)
+            self._bind(made, settings)
             return self._write(dataclasses.replace(made, phase=Phase.BOUND))
 
     def lend(self, record: FunctionRecord, settings: VfSettings) -> FunctionRecord:
@@ -115,7 +115,7 @@ class Binding:
 
         If it fails the function stays bound, and is as it was.
         """
-        before = self._before(record.address, record.vf, settings)
+        before = self._before(record, settings)
         made = self._write(dataclasses.replace(record, vf=before))
         try:
             self._set_vf(made, settings)
@@ -184,23 +184,28 @@ class Binding:
             altnames=found.altnames,
             mac=found.mac,
             permanent_mac=found.permanent_mac,
+            own_mac=self._bus.own_mac(address),
             mtu=found.mtu,
             up=found.up,
             driver=seen.driver if same else "",
             addresses=tuple(filter(_lasts, seen.addresses)) if same else (),
         )
 
-    def _before(
-        self, address: str, known: VfBefore | None, settings: VfSettings
-    ) -> VfBefore | None:
+    def _before(self, record: FunctionRecord, settings: VfSettings) -> VfBefore | None:
         """What the PF says of what is to be set; what we set ourselves does not count."""
+        address, known, link = record.address, record.vf, record.link
         if settings == _AS_IT_IS:
             return known
         place = self._bus.pf(address)
         if place is None:
             raise FunctionError(f"{address} is no virtual function, and has no settings of one")
         pf, number = place
-        current = self._links.vf(self._pf_link(pf), number)
+        with _about(address):
+            current = self._links.vf(self._pf_link(pf), number)
+        if link and link.own_mac and current.mac == link.mac:
+            # What the VF's driver has chosen is no order of the PF's. Set as one, it would
+            # keep the driver from choosing another.
+            current = dataclasses.replace(current, mac=_NO_MAC)
         made = VfBefore(pf=pf, number=number, settings=_of_those(settings, current))
         if known is None:
             return made
@@ -212,9 +217,11 @@ class Binding:
             with _about(record.address):
                 self._links.set_vf(self._pf_link(record.vf.pf), record.vf.number, settings)
 
-    def _bind(self, record: FunctionRecord) -> None:
+    def _bind(self, record: FunctionRecord, settings: VfSettings) -> None:
+        """The PF is told while the VF has no driver, which would not hear of it."""
         address, target = record.address, record.target
         if self._bus.driver(address) == target:
+            self._set_vf(record, settings)
             return
         self._step("override")
         with _doing(address, f"be kept for {target}"):
@@ -222,6 +229,7 @@ class Binding:
         if current := self._bus.driver(address):
             self._step("unbind")
             self._unbind(address, current)
+        self._set_vf(record, settings)
         self._step("bind")
         self._bind_to(address, target)
 
@@ -266,8 +274,13 @@ class Binding:
             self._reset(address)
 
     def _restore_vf(self, record: FunctionRecord) -> None:
-        """Before the driver is back: that reads its MAC from the PF when it is bound."""
+        """Before the driver is back: that reads its MAC from the PF when it is bound.
+
+        So if it is, either this has been done or nothing was told yet.
+        """
         if record.vf is None or record.vf.settings == _AS_IT_IS:
+            return
+        if self._bus.driver(record.address) == record.driver not in ("", record.target):
             return
         self._step("vf")
         with _about(record.address):

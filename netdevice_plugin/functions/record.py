@@ -50,6 +50,7 @@ class Link:
     altnames: tuple[str, ...] = ()
     mac: str = ""
     permanent_mac: str = ""
+    own_mac: bool = False  # chosen by its driver or by somebody, and not given
     mtu: int = 0
     up: bool = False
     driver: str = ""  # of the netdev's own device, which for virtio is not the function
@@ -165,6 +166,7 @@ def _link(section: Section | None) -> Link | None:
         altnames=section.texts("altnames", _name),
         mac=section.text("mac", fields.mac, ""),
         permanent_mac=section.text("permanentMac", fields.mac, ""),
+        own_mac=section.flag("ownMac", fallback=False),
         mtu=section.number("mtu", _MTU, 0),
         up=section.flag("up", fallback=False),
         driver=section.text("driver", _driver, ""),
@@ -180,6 +182,7 @@ def _link_plain(link: Link) -> dict[str, Plain]:
         "name": link.name,
         "altnames": list(link.altnames),
         **{key: text for key, text in texts.items() if text},
+        "ownMac": link.own_mac,
         "mtu": link.mtu,
         "up": link.up,
         "addresses": [_address_plain(address) for address in link.addresses],

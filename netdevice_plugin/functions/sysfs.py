@@ -21,6 +21,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 _NO_IOMMU = "vfio-noiommu"  # name of groups that vfio makes where there is no IOMMU
 _NO_OVERRIDE = "(null)"
 _NO_IOMMU_MODE = "module/vfio/parameters/enable_unsafe_noiommu_mode"
+_CHOSEN = ("1", "3")  # NET_ADDR_RANDOM, NET_ADDR_SET
 _PORT = "phys_port_name"
 _NETDEVS = ("net", "virtio*/net")
 
@@ -118,6 +119,10 @@ class Bus:
         """Number of the netdev on a function, 0 where it has none; no representor's."""
         own = (link for link in self.links(address) if not representor(_text(link / _PORT)))
         return next((_number(link / "ifindex") for link in own), 0)
+
+    def own_mac(self, address: str) -> bool:
+        """Whether the MAC of a function's link was chosen by its driver or by somebody."""
+        return any(_text(link / "addr_assign_type") in _CHOSEN for link in self.links(address))
 
     def pf(self, address: str) -> tuple[str, int] | None:
         """The PF of a VF, and the VF's number; None for what is no VF."""

@@ -168,6 +168,9 @@ def test_a_vf_has_its_settings_while_it_is_lent_and_those_before_afterwards(
     lends(tmp_path, work)
     assert vf_info(all_nics.pf1, 0) == before
     assert outline(vf) == own
+    # Its MAC is its own: igb refuses another one if the PF has given it.
+    HOST.batch([f"link set {vf.link} up", f"link set {vf.link} address 02:00:00:00:00:77"])
+    assert vf_info(all_nics.pf1, 0)["address"] == "02:00:00:00:00:77"
 
 
 @pytest.mark.parametrize(

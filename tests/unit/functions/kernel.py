@@ -17,7 +17,8 @@ from tests.unit.inventory.trees import Tree, vf_address
 
 PF = "0000:03:00.0"
 VF = vf_address(0)
-MAC = "02:00:00:00:00:10"
+NO_MAC = "00:00:00:00:00:00"
+RANDOM = "02:00:00:00:00:fe"
 DRIVERS = ("igb", "igbvf", "vfio-pci", "uio_pci_generic", "i801_smbus", "pcieport", "pci-stub")
 USERSPACE = ("vfio-pci", "uio_pci_generic")
 
@@ -42,6 +43,7 @@ class Kernel:
         self.fail: dict[str, int] = {}  # errno by name of the attribute
         self.netdevs: dict[int, Interface] = {}
         self.vf_settings: dict[int, VfSettings] = {}
+        self.given: dict[int, str] = {}  # MACs by order of the PF
         self.unknown: set[str] = set()  # settings that the driver of the PF has not
         self.tree.pf_with_vfs(vfs)
         for driver in DRIVERS:
@@ -51,9 +53,9 @@ class Kernel:
         for number in range(vfs):
             address = vf_address(number)
             self._function(address, "0x020000", 10 + number if iommu else None)
-            self._netdev(address, f"vf{number}", f"02:00:00:00:00:{0x10 + number:02x}")
+            self._netdev(address, f"vf{number}", f"02:00:00:00:00:{0x10 + number:02x}", 1)
             self.vf_settings[number] = VfSettings(
-                mac="00:00:00:00:00:00",
+                mac=f"02:00:00:00:00:{0x10 + number:02x}",
                 vlan=0,
                 qos=0,
                 protocol="802.1q",
@@ -94,11 +96,13 @@ class Kernel:
     def path(self, address: str) -> pathlib.Path:
         return self.root / "bus/pci/devices" / address
 
-    def _netdev(self, address: str, name: str, mac: str) -> int:
+    def _netdev(self, address: str, name: str, mac: str, assigned: int = 0) -> int:
         self.next += 1
         own = self.path(address) / "net" / name
         own.mkdir(parents=True)
         (own / "ifindex").write_text(f"{self.next}\n")
+        (own / "address").write_text(f"{mac}\n")
+        (own / "addr_assign_type").write_text(f"{assigned}\n")
         self.netdevs[self.next] = Interface(
             ifindex=self.next, name=name, mac=mac, mtu=1500, flags=0, driver=self.driver(address)
         )
@@ -171,7 +175,18 @@ class Kernel:
         if driver.name == "uio_pci_generic":
             (real / "uio/uio3").mkdir(parents=True)
         elif driver.name not in USERSPACE:
-            self._netdev(address, "eth0", MAC)
+            self._probe(address)
+
+    def _probe(self, address: str) -> None:
+        """A VF's driver takes the MAC that the PF has for it, or else one of its own."""
+        place = self.bus.pf(address)
+        given = (place and self.vf_settings[place[1]].mac) or NO_MAC
+        self._netdev(address, "eth0", RANDOM if given == NO_MAC else given, given == NO_MAC)
+        if place and given == NO_MAC:
+            self._chose(place[1], RANDOM)
+
+    def _chose(self, number: int, mac: str) -> None:
+        self.vf_settings[number] = dataclasses.replace(self.vf_settings[number], mac=mac)
 
     # What rtnetlink is told.
 
@@ -189,6 +204,8 @@ class Kernel:
                 raise FunctionError(f"VF {number}: the PF's driver does not set {name}")
         self.log.append(("vf", str(number)))
         goal = wanted.over(current)
+        if wanted.mac:
+            self.given[number] = wanted.mac
         if not goal.vlan:
             goal = dataclasses.replace(goal, qos=0, protocol="802.1q")
         self.vf_settings[number] = goal
@@ -207,6 +224,9 @@ class Kernel:
             mtu=link.mtu,
             flags=int(link.up),
         )
+        for number in range(len(self.vf_settings)):
+            if ifindex == self.bus.ifindex(vf_address(number)):
+                self._chose(number, link.mac)
         return []
 
     def outline(self) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import pathlib
 import threading
@@ -15,7 +16,7 @@ from netdevice_plugin.functions.record import Phase
 from netdevice_plugin.model import Device, Pool
 from netdevice_plugin.provisioning import Node, Userspace, VfSettings
 from tests.unit.functions.agents import IDLE, NAME, NOTHING, SETTINGS, VFIO, Agent, device
-from tests.unit.functions.kernel import MAC, PF, VF, Kernel
+from tests.unit.functions.kernel import NO_MAC, PF, RANDOM, VF, Kernel
 
 KILLS = range(14)
 NODES = (Node("/dev/vfio/vfio"), Node("/dev/vfio/10"))
@@ -56,6 +57,38 @@ def test_a_function_is_bound_while_it_is_lent_and_as_before_afterwards(
     assert list((tmp_path / "run/functions").iterdir()) == []
 
 
+@pytest.mark.parametrize("pool", [VFIO, IDLE], ids=["lending", "start"])
+def test_a_mac_that_a_vf_has_chosen_is_no_order_of_the_pf_s_afterwards(
+    pool: Pool, kernel: Kernel, tmp_path: pathlib.Path
+) -> None:
+    one = device(kernel)
+
+    async def work(functions: Functions) -> None:
+        await functions.reconcile({NAME: (one, pool)}, ())
+        await functions.lend(one, pool, SETTINGS)
+        assert kernel.given == {0: SETTINGS.mac}
+        await functions.release(NAME)
+        await functions.bring_home(NAME)
+
+    Agent(kernel, tmp_path).run(work)
+    assert kernel.given == {0: NO_MAC}
+    assert kernel.interface(VF).mac == one.interface.mac
+
+
+def test_a_mac_that_a_vf_was_given_by_its_pf_is_given_again(
+    kernel: Kernel, tmp_path: pathlib.Path
+) -> None:
+    (kernel.bus.links(VF)[0] / "addr_assign_type").write_text("0")
+    one = device(kernel)
+
+    async def work(functions: Functions) -> None:
+        await functions.lend(one, VFIO, SETTINGS)
+        await functions.release(NAME)
+
+    Agent(kernel, tmp_path).run(work)
+    assert kernel.given == {0: one.interface.mac}
+
+
 @pytest.mark.parametrize("kill_at", KILLS)
 def test_an_agent_killed_while_it_binds_leaves_nothing_that_the_next_one_does_not_undo(
     kernel: Kernel, tmp_path: pathlib.Path, kill_at: int
@@ -74,7 +107,7 @@ def test_an_agent_killed_while_it_binds_leaves_nothing_that_the_next_one_does_no
 
     after.run(work)
     assert kernel.outline() == before
-    assert len(killed.steps) == min(kill_at, 6)  # record, vf, override, unbind, bind, record
+    assert len(killed.steps) == min(kill_at, 6)  # record, override, unbind, vf, bind, record
 
 
 @pytest.mark.parametrize("kill_at", KILLS)
@@ -136,7 +169,7 @@ def test_killed_at_release_and_lent_to_another_it_has_nothing_of_the_first_one_s
 
     async def second(functions: Functions) -> None:
         await functions.lend(one, IDLE, NOTHING, holder="second")
-        assert kernel.vf_settings == before
+        assert kernel.vf_settings == before | {0: dataclasses.replace(before[0], mac=NO_MAC)}
         assert functions.records[NAME].holder == "second"
 
     Agent(kernel, tmp_path).run(second)
@@ -293,7 +326,7 @@ def test_a_setting_that_the_driver_lacks_undoes_the_others(
 
 def test_settings_are_for_virtual_functions_alone(kernel: Kernel, tmp_path: pathlib.Path) -> None:
     kernel.add("0000:04:00.0", "igb", "0x020000", 20)
-    kernel._netdev("0000:04:00.0", "eth7", MAC)
+    kernel._netdev("0000:04:00.0", "eth7", RANDOM)
     one = device(kernel, "0000:04:00.0")
 
     async def work(functions: Functions) -> None:
