@@ -147,6 +147,8 @@ class CriRuntime:
             annotations=given.annotations,
             envs=[api.KeyValue(key=key, value=value) for key, value in given.envs.items()],
         )
+        for inside, outside in spec.mounts.items():
+            container.mounts.add(container_path=inside, host_path=outside)
         for mount in given.mounts:
             container.mounts.add(
                 container_path=mount.container_path,
@@ -162,6 +164,8 @@ class CriRuntime:
         for cdi in given.cdi_devices:
             container.CDI_devices.add(name=cdi.name)
         container.linux.resources.memory_limit_in_bytes = spec.memory
+        added = container.linux.security_context.capabilities.add_capabilities
+        added.extend(spec.capabilities)
         return container
 
     def _container(self, entry: Any) -> Container:

@@ -15,9 +15,9 @@ NAME = "localhost/ndp-busybox:1"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write(path: pathlib.Path) -> None:
-    """Write a docker-archive, which both podman and containerd load."""
-    layer = _layer()
+def write(path: pathlib.Path, tree: pathlib.Path | None = None) -> None:
+    """Write a docker-archive, which both podman and containerd load; with that tree's files."""
+    layer = _layer(tree)
     digest = hashlib.sha256(layer).hexdigest()
     config = {
         "architecture": _ARCHITECTURES[platform.machine()],
@@ -32,8 +32,8 @@ def write(path: pathlib.Path) -> None:
         _file(archive, "manifest.json", json.dumps(manifest).encode())
 
 
-def _layer() -> bytes:
-    """The root file system: busybox, under each of its names."""
+def _layer(tree: pathlib.Path | None) -> bytes:
+    """The root file system: busybox, under each of its names, and that tree."""
     busybox = pathlib.Path(shutil.which("busybox") or "/bin/busybox")
     listing = subprocess.run([busybox, "--list"], text=True, capture_output=True, check=True)
     buffer = io.BytesIO()
@@ -48,6 +48,8 @@ def _layer() -> bytes:
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             layer.addfile(link)
         _file(layer, "etc/passwd", b"root:x:0:0:root:/:/bin/sh\n")
+        if tree:
+            layer.add(tree, ".")
     return buffer.getvalue()
 
 

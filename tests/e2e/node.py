@@ -126,8 +126,7 @@ class Node:
             raise GoneError(f"process {pid} has ended already") from error
         for entry in pathlib.Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                namespace, numbers = _identity(entry)
-                if (namespace, numbers[1:]) == wanted:
+                if _identity(entry) == wanted:
                     return int(entry.name)
         raise GoneError(f"process {pid} has ended already")
 
@@ -175,8 +174,8 @@ def _remove_stale_cgroups() -> None:
                 _remove_cgroups(name)
 
 
-def _identity(entry: pathlib.Path) -> tuple[str, tuple[str, ...]]:
-    """A process's PID namespace, and its numbers from this /proc's namespace down to that."""
+def _identity(entry: pathlib.Path) -> tuple[str, str]:
+    """A process's PID namespace and its number there, which are the same in whatever /proc."""
     status = (entry / "status").read_text().splitlines()
     numbers = next(line.split()[1:] for line in status if line.startswith("NSpid:"))
-    return str((entry / "ns/pid").readlink()), tuple(numbers)
+    return str((entry / "ns/pid").readlink()), numbers[-1]

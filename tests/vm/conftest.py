@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e import containerd as containerds
+from tests.e2e import criruntime, image
+from tests.e2e.agent import Agents
+from tests.e2e.containerd import Containerd
+from tests.e2e.fetch import Parts
+from tests.e2e.fetch import parts as fetch_parts
+from tests.e2e.node import Node as Machine
+from tests.fakes.kubelet import Kubelet
 from tests.kernel.mover.harness import Containers, unmount
-from tests.vm import relay
+from tests.vm import dpdk, relay
 from tests.vm.nics import HOST, Nics
 from tests.vm.node import Node
 from tests.vm.plugs import Plugs
@@ -73,3 +82,55 @@ def plugs(qmp: Qmp) -> Iterator[Plugs]:
     plugging = Plugs(qmp)
     yield plugging
     plugging.close()
+
+
+@pytest.fixture(scope="session")
+def machine(all_nics: Nics) -> Machine:
+    """The guest as a host for container runtimes, with the mover where it is installed."""
+    installed = pathlib.Path("/opt/netdevice-plugin/bin", relay.MOVER.name)
+    installed.parent.mkdir(parents=True)
+    shutil.copy(relay.MOVER, installed)
+    HOST.sysctl("ipv4/ip_forward", "1")  # else CNI does, in mid test
+    return Machine(os.getpid(), "ndp")
+
+
+@pytest.fixture(scope="session")
+def parts() -> Parts:
+    """containerd and CNI's plugins, which were fetched before the guest started."""
+    return fetch_parts()
+
+
+@pytest.fixture(scope="session")
+def running_containerd(machine: Machine, parts: Parts) -> Iterator[Containerd]:
+    """One daemon for all tests; its only image has testpmd besides busybox."""
+    archive = pathlib.Path("/run/image.tar")
+    image.write(archive, dpdk.root())
+    with containerds.containerd(machine, parts, archive) as daemon:
+        archive.unlink()
+        yield daemon
+
+
+@pytest.fixture
+def containerd(running_containerd: Containerd) -> Iterator[Containerd]:
+    """The same, without a pod at the end."""
+    yield running_containerd
+    running_containerd.clear()
+
+
+@pytest.fixture
+def kubelet(machine: Machine, parts: Parts, containerd: Containerd) -> Iterator[Kubelet]:
+    """A kubelet on the guest, with nothing of an earlier one; it runs pods in containerd."""
+    root = pathlib.Path("/var/lib/kubelet")
+    shutil.rmtree(root, ignore_errors=True)
+    with Kubelet(root, criruntime.connector(machine, parts, containerd)) as running:
+        yield running
+
+
+@pytest.fixture
+def agents(machine: Machine, kubelet: Kubelet, tmp_path: pathlib.Path) -> Iterator[Agents]:
+    """Starts agents; whatever they did must be right."""
+    running = Agents(machine, kubelet, tmp_path)
+    yield running
+    running.close()
+    for path in pathlib.Path("/run/cdi").iterdir():
+        path.unlink()

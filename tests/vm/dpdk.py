@@ -1,4 +1,4 @@
-"""A root file system with DPDK's testpmd, its drivers for the guest's NICs, and busybox.
+"""A root file system with DPDK's testpmd and its drivers for the guest's NICs.
 
 It is made of Debian packages of the guest's release, and runs on the C library among them.
 """
@@ -14,29 +14,29 @@ from tests.vm.fetch import CACHE, LIBRARIES
 
 TESTPMD = "/usr/bin/dpdk-testpmd"
 _PACKAGE = "dpdk-dev"  # it has testpmd, and names the libraries' version
-_DRIVERS = ("net-e1000", "net-virtio", "mempool-ring", "bus-pci")
-_BUSYBOX = "busybox-static"
+_DRIVERS = ("net-e1000", "net-virtio", "mempool-ring")
 _LOADER = "ld-linux-x86-64.so.2"
-_DIRECTORIES = ("bin", "dev", "etc", "proc", "run", "sys", "tmp")
+_UNWINDER = "libgcc_s.so.1"  # the C library loads it when a thread is cancelled
+_DIRECTORIES = ("dev", "etc", "proc", "run", "sys", "tmp", "var")
+_LINKS = {"lib64": LIBRARIES, "var/run": "../run"}
 
 
 def root() -> pathlib.Path:
     """The directory, fetched first if this checkout has none yet; nobody may write there."""
-    return debian.cached(CACHE, (_PACKAGE, _DRIVERS, _BUSYBOX, _DIRECTORIES), _fill)
+    return debian.cached(CACHE, (_PACKAGE, _DRIVERS, _DIRECTORIES, _LINKS), _fill)
 
 
 def _fill(work: pathlib.Path, made: pathlib.Path) -> None:
     apt = debian.Apt(work)
     (tools,) = apt.download(_PACKAGE)
     needed = _dependencies(debian.run("dpkg-deb", "--field", str(tools), "Depends"))
-    for package in (tools, *apt.download_all(*needed, _BUSYBOX)):
+    for package in (tools, *apt.download_all(*needed)):
         debian.unpack(package, work / "all")
     for name in _DIRECTORIES:
         (made / name).mkdir()
-    (made / "bin/busybox").write_bytes((work / "all/usr/bin/busybox").read_bytes())
-    (made / "bin/busybox").chmod(0o755)
+    for name, target in _LINKS.items():
+        (made / name).symlink_to(target)
     _copy_program(work / "all", made)
-    (made / "lib64").symlink_to(LIBRARIES)
 
 
 def _dependencies(field: str) -> list[str]:
@@ -56,14 +56,15 @@ def _copy_program(tree: pathlib.Path, made: pathlib.Path) -> None:
     """Copy testpmd, the libraries that it needs, and the drivers that it loads when it runs."""
     libraries = tree / LIBRARIES
     (plugins,) = libraries.glob("dpdk/pmds-*")
-    drivers = [f"librte_{name.replace('-', '_')}.so" for name in _DRIVERS]
-    loaded = [next(plugins.glob(f"{name}.*")) for name in drivers]
+    version = plugins.name.removeprefix("pmds-")  # a file of no other version is loaded
+    drivers = (f"librte_{name.replace('-', '_')}.so.{version}" for name in _DRIVERS)
+    loaded = [plugins / name for name in drivers]
     target = made / plugins.relative_to(tree)
     target.mkdir(parents=True)
-    for path in {libraries / _LOADER, *_needed(libraries, tree / TESTPMD[1:], *loaded)}:
+    needed = _needed(libraries, tree / TESTPMD[1:], *loaded)
+    for path in {libraries / _LOADER, libraries / _UNWINDER, *needed, *loaded}:
         shutil.copy(path, made / LIBRARIES / path.name)
     for path in loaded:
-        shutil.copy(path, made / LIBRARIES / path.name)
         (target / path.name).symlink_to(f"../../{path.name}")
     (made / "usr/bin").mkdir()
     shutil.copy(tree / TESTPMD[1:], made / TESTPMD[1:])

@@ -30,9 +30,10 @@ mkdir /upper/changed /upper/work
 mount -t overlay -o lowerdir=/lower,upperdir=/upper/changed,workdir=/upper/work root /root
 for directory in proc sys dev; do mount --move /$directory /root/$directory; done
 mount -t tmpfs tmpfs /root/run
-mkdir -p /root/dev/pts /root/dev/shm
+mkdir -p /root/dev/pts /root/dev/shm /root/dev/hugepages /root/run/cdi /root/run/netns
 mount -t devpts devpts /root/dev/pts
 mount -t tmpfs tmpfs /root/dev/shm
+mount -t hugetlbfs -o pagesize=2M hugetlbfs /root/dev/hugepages
 mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 ip link set lo up
 stty -F /root/dev/ttyS1 raw

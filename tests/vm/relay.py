@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import pytest
 
 from tests.debian import FetchError
-from tests.vm import fetch
+from tests.e2e.fetch import parts as runtimes
+from tests.vm import dpdk, fetch
 from tests.vm.guest import BOOTS, PORT, SILENCE, Guest, GuestError, booted, pytest_command
 
 HERE = pathlib.Path(__file__).parent
@@ -98,6 +99,8 @@ class Relay:
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "NDP_GUEST": str(work),
         }
+        dpdk.root()
+        runtimes()
         running = booted(fetch.kit(), work, pytest_command(tests), environment)
         guest, self._boots = self._stack.enter_context(running)
         return guest

@@ -31,6 +31,8 @@ class ContainerSpec:
     claims: tuple[str, ...] = ()  # "claim" or "claim/request", by the pod's names for them
     command: tuple[str, ...] = FOREVER
     memory: int = 0  # limit in bytes; 0 is none
+    capabilities: tuple[str, ...] = ()  # that it has besides the usual ones: "IPC_LOCK"
+    mounts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # host's path, by its own
     sidecar: bool = False  # of an init container: restartPolicy Always
 
 
