@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,11 +16,20 @@ from netdevice_plugin.model import (
     Device,
     Injection,
     Interface,
+    Made,
     PciDevice,
     Pool,
     Selector,
     Snapshot,
+    VirtualFunction,
     device_name,
+)
+from netdevice_plugin.provisioning import (
+    CreatedKind,
+    Creation,
+    LinkState,
+    Node,
+    VfSettings,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "cdi"
@@ -38,6 +48,10 @@ CARD = Interface(
 ODD = Interface(ifindex=7, name="Data.7", kind="tun")  # no MAC: a tun is no Ethernet
 
 
+MACVLAN = Creation(kind=CreatedKind.MACVLAN, parent="ens1f0", mode="bridge", count=4)
+TAGGED = Creation(kind=CreatedKind.VLAN, parent="ens1f0", vlans=((100, 107),))
+
+
 def device(interface: Interface) -> Device:
     name = device_name(interface.name)
     return Device(name=name, pool=POOL.name, interface=interface, lent=interface.lent)
@@ -48,6 +62,44 @@ def build(*interfaces: Interface, pool: Pool = POOL, run_dir: Path = RUN_DIR) ->
     spec = cdifiles.build(pool, devices, mover=MOVER, run_dir=run_dir, timeout=30)
     assert spec is not None
     return spec
+
+
+VF = dataclasses.replace(
+    CARD, name="ens1f0v3", vf=VirtualFunction(number=3, pf_address="0000:03:00.0"), rdma="mlx5_3"
+)
+SETTINGS = VfSettings(
+    mac="02:00:00:00:00:01",
+    vlan=100,
+    qos=3,
+    protocol="802.1ad",
+    spoof_check=True,
+    trust=False,
+    link_state=LinkState.ENABLE,
+    min_tx_rate=0,
+    max_tx_rate=1000,
+)
+FUNCTION = Device(
+    name="pci-0000-03-00-0",
+    pool=POOL.name,
+    interface=CARD,
+    driver="vfio-pci",
+    nodes=(Node("/dev/vfio/vfio"), Node("/dev/vfio/12")),
+)
+
+
+def made(creation: Creation, number: int = 0, parent: Interface = CARD) -> Device:
+    name = f"shared-{number}"
+    link = Interface(ifindex=0, name=name, kind=creation.kind.value)
+    of = Made(creation=creation, number=number, parent=parent)
+    return Device(name=name, pool=POOL.name, interface=link, made=of)
+
+
+def options(one: Device, pool: Pool = POOL, **more: Any) -> tuple[str, ...]:
+    """What follows the identity on the mover's command line."""
+    edits = cdifiles.edits(one, cdifiles.Delivery.of(pool, Config()), **more)
+    attach, _ = (hook.args for hook in edits.hooks)
+    identity = [word for word in attach if word.startswith("--link")]
+    return attach[attach.index(identity[-1]) + 2 :]
 
 
 def arguments(spec: cdi.Spec) -> list[tuple[str, ...]]:
@@ -229,3 +281,146 @@ def test_links_of_which_the_same_is_told_have_the_same_description(
 def test_a_link_that_is_nowhere_to_be_seen_has_no_number() -> None:
     attach, _ = arguments(build(Interface(ifindex=0, name="eth1")))
     assert attach[2:] == ("--device", "eth1", "--link", "eth1")
+
+
+def test_a_virtual_function_is_set_up_as_the_pool_says() -> None:
+    pool = dataclasses.replace(POOL, vf=SETTINGS, reset=True)
+    assert options(device(VF), pool) == (
+        "--vf",
+        "mac 02:00:00:00:00:01 vlan 100 qos 3 protocol 802.1ad spoofchk on trust off "
+        "link-state enable min-tx-rate 0 max-tx-rate 1000",
+        "--reset",
+    )
+
+
+def test_nothing_of_a_virtual_function_is_done_to_another_link() -> None:
+    assert options(device(CARD), dataclasses.replace(POOL, vf=SETTINGS, reset=True)) == ()
+
+
+def test_what_is_asked_of_a_virtual_function_stands_in_the_pools_place() -> None:
+    pool = dataclasses.replace(POOL, vf=SETTINGS)
+    assert options(device(VF), pool, vf=VfSettings(trust=True)) == ("--vf", "trust on")
+    assert options(device(VF), pool, vf=VfSettings()) == ()
+    assert options(device(VF), vf=VfSettings(vlan=0, qos=3)) == ("--vf", "vlan 0")
+
+
+def test_an_rdma_device_goes_with_its_link_where_the_pool_says_so() -> None:
+    pool = dataclasses.replace(POOL, rdma=True)
+    nodes = ("/dev/infiniband/rdma_cm", "/dev/infiniband/uverbs3")
+    one = device(dataclasses.replace(VF, rdma_nodes=nodes))
+    assert options(one, pool) == ("--rdma", "mlx5_3")
+    edits = cdifiles.edits(one, cdifiles.Delivery.of(pool, Config()))
+    assert [(node.path, node.permissions) for node in edits.device_nodes] == [
+        (path, "rw") for path in nodes
+    ]
+    assert cdifiles.edits(one, cdifiles.Delivery.of(POOL, Config())).device_nodes == ()
+    assert options(one) == ()
+
+
+def test_a_userspace_device_has_its_nodes_and_no_hook() -> None:
+    described = cdifiles.describe(FUNCTION, cdifiles.Delivery.of(POOL, Config()))
+    assert described.edits == cdi.ContainerEdits(
+        env=("NETDEVICE_PCI_0000_03_00_0=0000:03:00.0",),
+        device_nodes=(
+            cdi.DeviceNode(path="/dev/vfio/vfio", permissions="rw"),
+            cdi.DeviceNode(path="/dev/vfio/12", permissions="rw"),
+        ),
+    )
+
+
+def test_a_userspace_device_is_in_the_file_before_its_nodes_are_known() -> None:
+    bare = dataclasses.replace(FUNCTION, nodes=())
+    spec = cdifiles.build(POOL, [bare], mover=MOVER, run_dir=RUN_DIR, timeout=30)
+    assert spec is not None
+    assert cdi.loads(cdi.dumps(spec), source="f") == spec
+    assert cdifiles.told(bare) != cdifiles.told(FUNCTION)
+
+
+@pytest.mark.parametrize(
+    ("creation", "number", "words"),
+    [
+        pytest.param(MACVLAN, 3, "macvlan mode bridge", id="macvlan"),
+        pytest.param(
+            Creation(kind=CreatedKind.IPVLAN, parent="ens1f0", mode="l3s", count=4),
+            0,
+            "ipvlan mode l3s",
+            id="ipvlan",
+        ),
+        pytest.param(TAGGED, 100, "vlan id 100", id="vlan"),
+        pytest.param(
+            dataclasses.replace(TAGGED, protocol="802.1ad"),
+            107,
+            "vlan id 107 protocol 802.1ad",
+            id="service vlan",
+        ),
+    ],
+)
+def test_a_link_is_made_on_its_parent(creation: Creation, number: int, words: str) -> None:
+    assert options(made(creation, number)) == ("--create", words, "--as", f"shared-{number}")
+
+
+def test_a_link_that_is_made_is_known_by_its_parent() -> None:
+    edits = cdifiles.edits(made(MACVLAN), cdifiles.Delivery.of(POOL, Config()))
+    attach, detach = (hook.args for hook in edits.hooks)
+    assert attach[2:4] == ("--device", "shared-0")
+    assert attach[4:12] == (
+        *("--link", "ens1f0", "--link-ifindex", "6"),
+        *("--link-mac", "02:00:00:00:00:06", "--link-pci", "0000:03:00.0"),
+    )
+    assert detach[2:] == ("--device", "shared-0")
+
+
+def test_a_link_that_is_made_has_the_name_that_is_asked_for() -> None:
+    asked = ("--as", "net1", "--mtu", "1400")
+    assert options(made(MACVLAN), options=asked) == ("--create", "macvlan mode bridge", *asked)
+
+
+def test_what_is_told_of_a_link_that_is_made_is_its_parents_identity() -> None:
+    told = cdifiles.told(made(MACVLAN))
+    quieter = dataclasses.replace(CARD, carrier=True, mtu=9000)
+    assert cdifiles.told(made(MACVLAN, parent=quieter)) == told
+    for other in (
+        made(MACVLAN, 1),
+        made(dataclasses.replace(MACVLAN, mode="vepa")),
+        made(MACVLAN, parent=dataclasses.replace(CARD, ifindex=9)),
+    ):
+        assert cdifiles.told(other) != told
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        pytest.param(FUNCTION, id="function"),
+        pytest.param(dataclasses.replace(FUNCTION, nodes=()), id="function-without-nodes"),
+        pytest.param(dataclasses.replace(FUNCTION, nodes=(Node("/dev/uio0"),)), id="uio"),
+        pytest.param(made(MACVLAN), id="made"),
+        pytest.param(
+            device(dataclasses.replace(VF, rdma_nodes=("/dev/infiniband/uverbs0",))), id="rdma"
+        ),
+    ],
+)
+def test_files_of_every_kind_of_device_are_known_as_ours(one: Device) -> None:
+    pool = dataclasses.replace(POOL, rdma=True, vf=SETTINGS)
+    spec = cdifiles.build(pool, [one], mover=MOVER, run_dir=RUN_DIR, timeout=30)
+    assert spec is not None
+    name = Path(cdifiles.file_name(pool))
+    assert cdifiles.is_ours(name, spec, pool.prefix)
+    more = dataclasses.replace(spec.devices[0].edits, additional_gids=(7,))
+    foreign = dataclasses.replace(spec, devices=(cdi.Device(name="a", edits=more),))
+    assert not cdifiles.is_ours(name, foreign, pool.prefix)
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        cdi.ContainerEdits(device_nodes=(cdi.DeviceNode(path="/dev/vfio/1"),)),
+        cdi.ContainerEdits(env=("NETDEVICE_X=1",)),
+        cdi.ContainerEdits(
+            env=("NETDEVICE_PCI_0000_03_00_0=x",), device_nodes=(cdi.DeviceNode(path="/dev/sda"),)
+        ),
+        cdi.ContainerEdits(env=("NETDEVICE_PCI_0000_03_00_0=x", "LD_PRELOAD=/x")),
+    ],
+)
+def test_what_only_looks_like_a_userspace_device_is_not_ours(edits: cdi.ContainerEdits) -> None:
+    spec = cdi.Spec(kind=POOL.kind, devices=(cdi.Device(name="a", edits=edits),))
+    assert not cdifiles.is_ours(Path(cdifiles.file_name(POOL)), spec, POOL.prefix)

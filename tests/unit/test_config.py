@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netdevice_plugin import config, fields, yamlnode, yamltree
@@ -689,6 +689,7 @@ configs = st.builds(
 )
 
 
+@settings(deadline=None, max_examples=50)  # each is read and written four times
 @given(configs)
 def test_what_is_in_effect_reads_back_as_itself(made: Config) -> None:
     assert config.loads(config.dump(made).encode(), "f") == made

@@ -23,6 +23,7 @@ from netdevice_plugin.dra.parameters import (
     of_request,
     sysctls,
 )
+from netdevice_plugin.provisioning import LinkState, VfSettings
 from tests.unit.dra.parameters import RESULT, decoded, entry, opaque, problems, problems_of
 
 SCHEMA = json.loads(
@@ -122,6 +123,20 @@ VALID: dict[str, tuple[Fields, Parameters]] = {
         Parameters(vrf=Vrf(name="blue", table=2**32 - 1)),
     ),
     "vlan": ({"vlan": {"id": 4094}}, Parameters(vlan=Vlan(id=4094))),
+    "vf": (
+        {"vf": {"mac": "02:00:00:00:00:0A", "vlan": 100, "qos": 7, "protocol": "802.1AD"}},
+        Parameters(vf=VfSettings(mac="02:00:00:00:00:0a", vlan=100, qos=7, protocol="802.1ad")),
+    ),
+    "vf switches": (
+        {"vf": {"vlan": 0, "spoofChk": False, "trust": True, "linkState": "enable"}},
+        Parameters(
+            vf=VfSettings(vlan=0, spoof_check=False, trust=True, link_state=LinkState.ENABLE)
+        ),
+    ),
+    "vf rates": (
+        {"vf": {"minTxRate": 10, "maxTxRate": 0}},
+        Parameters(vf=VfSettings(min_tx_rate=10, max_tx_rate=0)),
+    ),
     "service vlan": (
         {"vlan": {"id": 1, "protocol": "802.1ad"}},
         Parameters(vlan=Vlan(id=1, protocol="802.1ad")),
@@ -291,6 +306,16 @@ INVALID: dict[str, tuple[Fields, str, str]] = {
     "vrf in main": ({"vrf": {"name": "a", "table": 254}}, "vrf.table", "254 is the pod's own"),
     "vlan 0": ({"vlan": {"id": 0}}, "vlan.id", f"{NUMBER} 1 to 4094"),
     "vlan 4095": ({"vlan": {"id": 4095}}, "vlan.id", NUMBER),
+    "vf multicast": ({"vf": {"mac": "01:00:00:00:00:01"}}, "vf.mac", "of one station"),
+    "vf vlan 4095": ({"vf": {"vlan": 4095}}, "vf.vlan", f"{NUMBER} 0 to 4094"),
+    "vf qos 8": ({"vf": {"vlan": 1, "qos": 8}}, "vf.qos", NUMBER),
+    "vf qos of nothing": ({"vf": {"vlan": 0, "qos": 1}}, "vf.qos", "is of a VLAN"),
+    "vf protocol alone": ({"vf": {"protocol": "802.1q"}}, "vf.protocol", "is of a VLAN"),
+    "vf trust as word": ({"vf": {"trust": "on"}}, "vf.trust", "must be true or false"),
+    "vf link state": ({"vf": {"linkState": "up"}}, "vf.linkState", "must be auto"),
+    "vf rate": ({"vf": {"maxTxRate": -1}}, "vf.maxTxRate", NUMBER),
+    "vf unknown": ({"vf": {"spoofchk": True}}, "vf.spoofchk", "did you mean spoofChk"),
+    "vf list": ({"vf": []}, "vf", "must be a mapping"),
     "vlan without number": ({"vlan": {}}, "vlan.id", "is missing"),
     "vlan protocol": ({"vlan": {"id": 1, "protocol": "802.1Q"}}, "vlan.protocol", "must be 802.1q"),
     "sysctl with the link": (

@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[3].joinpath("docs", "reference", "claim-parameters
 BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 EXAMPLES = [block for block in BLOCKS if "apiVersion" not in block]
 NESTED = {
-    **{key: SCHEMA["properties"][key] for key in ("vrf", "vlan", "ethtool")},
+    **{key: SCHEMA["properties"][key] for key in ("vrf", "vlan", "vf", "ethtool")},
     **{f"{key}s": SCHEMA["$defs"][key] for key in ("route", "rule", "neighbour")},
 }
 

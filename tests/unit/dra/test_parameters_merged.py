@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from netdevice_plugin.dra.parameters import (
     of_request,
     pod_name,
 )
-from netdevice_plugin.model import Address, Injection, Interface
+from netdevice_plugin.model import Address, Injection, Interface, VirtualFunction
+from netdevice_plugin.provisioning import VfSettings
 from tests.unit.dra.parameters import RESULT, decoded, device, entry, opaque, problems, problems_of
 
 ETH1 = Interface(
@@ -73,7 +75,10 @@ def test_maps_are_united_key_by_key() -> None:
         sysctls={"net.ipv4.conf.rp_filter": 2},
         ethtool={"features": {"rx-lro": False}, "rings": {"rx": 128, "tx": 256}},
     )
+    below["vf"] = {"vlan": 5, "qos": 3, "trust": True}
+    above["vf"] = {"vlan": 6, "trust": False, "maxTxRate": 9}
     merged = of_request([opaque(below, from_class=True), opaque(above)], RESULT)
+    assert merged.vf == VfSettings(vlan=6, qos=3, trust=False, max_tx_rate=9)
     assert merged.sysctls == (("ipv4/conf/forwarding", 1), ("ipv4/conf/rp_filter", 2))
     assert merged.ethtool.features == (("rx-gro", False), ("rx-lro", False))
     assert merged.ethtool.rings == (("rx", 128), ("tx", 256))
@@ -131,6 +136,10 @@ TOGETHER: dict[str, tuple[dict[str, Any], str]] = {
     "host's addresses and others": (
         {"addresses": V4, "keepHostAddresses": True},
         "keepHostAddresses: excludes addresses",
+    ),
+    "two MACs": (
+        {"mac": "02:00:00:00:00:02", "vf": {"mac": "02:00:00:00:00:01"}},
+        "vf: mac: the link's own is to be another, 02:00:00:00:00:02",
     ),
     "host's addresses on a VLAN": (
         {"vlan": {"id": 5}, "keepHostAddresses": True},
@@ -345,6 +354,12 @@ LINKS: dict[str, tuple[Interface, dict[str, Any], str]] = {
         {"routes": [route(source="203.0.113.1")]},
         "routes[0].source: 203.0.113.1 is no address of the link",
     ),
+    "vf that is none": (ETH1, {"vf": {"trust": True}}, "vf: the device is no virtual function"),
+    "mac of an ipvlan": (
+        changed(kind="ipvlan"),
+        {"mac": "02:00:00:00:00:01"},
+        "mac: an ipvlan has that of its parent",
+    ),
     "vlan on a tunnel": (
         changed(link_type="none"),
         {"vlan": {"id": 5}},
@@ -388,6 +403,38 @@ def test_of_a_runtimes_link_only_the_name_can_be_asked() -> None:
         "here: mtu:",
         "here: keepHostAddresses:",
     ]
+
+
+def test_a_virtual_function_can_have_what_only_such_have() -> None:
+    vf = device(changed(vf=VirtualFunction(number=3, pf_address="0000:03:00.0")))
+    check(decoded(vf={"trust": True}, mac="02:00:00:00:00:01"), vf, "here")
+
+
+def test_a_link_that_is_to_be_made_has_no_mac_yet_and_may_have_neighbours() -> None:
+    made = device(changed(kind="macvlan", ifindex=0, mac=""))
+    check(decoded(neighbours=[{"address": "192.0.2.1", "mac": "02:00:00:00:00:01"}]), made, "here")
+
+
+def test_of_a_userspace_device_nothing_of_a_link_can_be_asked() -> None:
+    vf = changed(vf=VirtualFunction(number=3, pf_address="0000:03:00.0"))
+    function = dataclasses.replace(device(vf), name="pci-0000-03-10-3")
+    check(decoded(vf={"mac": "02:00:00:00:00:01", "vlan": 7}), function, "here")
+    with pytest.raises(InvalidParametersError) as caught:
+        check(decoded(interfaceName="net1", mtu=1400, vf={"vlan": 7}), function, "here")
+    assert caught.value.problems == (
+        "here: interfaceName: cannot be had of a userspace device, which has no link in the pod; "
+        "vf can",
+        "here: mtu: cannot be had of a userspace device, which has no link in the pod; vf can",
+    )
+    plain = dataclasses.replace(device(ETH1), name="pci-0000-03-10-3")
+    with pytest.raises(InvalidParametersError, match="here: vf: the device is no virtual"):
+        check(decoded(vf={"vlan": 7}), plain, "here")
+
+
+def test_of_a_runtimes_link_no_vf_can_be_asked() -> None:
+    vf = device(changed(vf=VirtualFunction(number=3, pf_address="0000:03:00.0")))
+    with pytest.raises(InvalidParametersError, match="vf: cannot be had from a pool with inj"):
+        check(decoded(vf={"vlan": 7}), vf, "here", Injection.NATIVE)
 
 
 def test_names_in_the_pod() -> None:

@@ -124,6 +124,14 @@ plausible = some(
     sysctls=st.dictionaries(
         st.sampled_from(sorted(sysctls.ALLOWED)), st.integers(0, 1), max_size=3
     ),
+    vf=some(
+        mac=macs,
+        vlan=numbers,
+        qos=st.integers(0, 7),
+        trust=st.booleans(),
+        linkState=st.sampled_from(["auto", "enable"]),
+        maxTxRate=numbers,
+    ),
     ethtool=some(
         features=st.dictionaries(st.sampled_from(["rx-gro", "tx-x"]), st.booleans()),
         rings=some(rx=numbers, rxMini=numbers, tx=numbers),
