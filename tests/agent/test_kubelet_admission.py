@@ -188,6 +188,13 @@ def test_a_container_that_cannot_be_made_is_tried_again(here: Scene) -> None:
     here.kubelet.await_running(pod)
 
 
+def test_a_container_that_runs_is_running_though_nobody_heard_of_its_start(here: Scene) -> None:
+    """As where the runtime is killed in the middle: it finds the container when it is back."""
+    here.runtime.lose = lambda _name: True
+    pod = here.kubelet.run_pod(one("pod"))
+    assert pod.containers["main"].restarts == 0
+
+
 def test_a_dead_sandbox_is_replaced_with_all_that_was_in_it(here: Scene) -> None:
     plugin = here.registered("eth1")
     pod = here.kubelet.run_pod(one("pod", ONE))

@@ -30,6 +30,7 @@ class MemoryRuntime:
         self._containers: dict[str, Container] = {}
         self.configs: dict[str, ContainerConfig] = {}  # by container id, dead ones too
         self.refuse: Callable[[str, str], str] = lambda _call, _name: ""  # why a call fails
+        self.lose: Callable[[str], bool] = lambda _name: False  # what has started, unheard
 
     def connect(self, wake: Callable[[str], None]) -> Runtime:
         """One kubelet's connection."""
@@ -116,6 +117,8 @@ class _Connection:
             found = self._all._containers[container]
             self._check("start", found.name)
             self._all._containers[container] = dataclasses.replace(found, state=State.RUNNING)
+            if self._all.lose(found.name):
+                raise RuntimeCallError("Stream removed (Socket closed)")
 
     def stop(self, container: str, grace: int) -> None:
         del grace

@@ -235,7 +235,10 @@ class Worker:
         with self._tools.changes.lock:
             if not self._alive:
                 return False
-            self.pod.containers = {**statuses(spec, seen), **self._waiting}
+            known = statuses(spec, seen)
+            for name in [name for name in self._waiting if _runs(known.get(name))]:
+                del self._waiting[name]  # its start was done, and the answer got lost
+            self.pod.containers = {**known, **self._waiting}
             now = phase(spec, seen)
             ended = now in (Phase.SUCCEEDED, Phase.FAILED)
             held = ended and not self.pod.over and self._tools.dra.needs_unprepare(spec.uid)
@@ -249,3 +252,7 @@ class Worker:
         first, longest = self._tools.settings.backoff
         failures = self._failures[name] = self._failures.get(name, -1) + 1
         return float(min(first * 2**failures, longest))
+
+
+def _runs(status: ContainerStatus | None) -> bool:
+    return status is not None and status.state == "running"
