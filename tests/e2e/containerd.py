@@ -90,8 +90,15 @@ class Containerd:
 
     def load(self, archive: pathlib.Path) -> None:
         """Import the image."""
+        self._ctr("images", "import", archive)
+
+    def end_task(self, container: str) -> None:
+        """Kill what runs of a container, and forget it; CRI is not asked."""
+        self._ctr("tasks", "delete", "--force", container, check=False)  # it may just have ended
+
+    def _ctr(self, *argv: str | pathlib.Path, check: bool = True) -> None:
         ctr = (self._parts.containerd / "ctr", "--address", SOCKET, "--namespace", "k8s.io")
-        self._node.run(*ctr, "images", "import", archive)
+        self._node.run(*ctr, *argv, check=check)
 
     def shim(self, pod: Pod) -> int:
         """The process that looks after a pod's containers, as the node numbers it."""

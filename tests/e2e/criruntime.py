@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,17 +38,20 @@ _OPTIONS = (
 
 def connector(node: Node, parts: Parts, daemon: Containerd) -> Connect:
     """What a kubelet is given to reach the runtime with, in each of its runs."""
-    return lambda wake: CriRuntime(node, parts, daemon.listen(wake))
+    return lambda wake: CriRuntime(node, parts, daemon, daemon.listen(wake))
 
 
 class CriRuntime:
     """One run's connection; it has no event stream, `forget` ends what tells it of events."""
 
-    def __init__(self, node: Node, parts: Parts, forget: Callable[[], None]) -> None:
+    def __init__(
+        self, node: Node, parts: Parts, daemon: Containerd, forget: Callable[[], None]
+    ) -> None:
         self._api, services = load(parts.stubs)
         self._channel = grpc.insecure_channel(f"unix:{node.path(SOCKET)}", _OPTIONS)
         self._stub = services.RuntimeServiceStub(self._channel)
         self._cgroup = node.cgroup
+        self._end_task = daemon.end_task
         self._forget = forget
 
     def close(self) -> None:
@@ -111,8 +115,19 @@ class CriRuntime:
         self._wait("StopPodSandbox", self._api.StopPodSandboxRequest(pod_sandbox_id=sandbox))
 
     def remove_sandbox(self, sandbox: str) -> None:
-        """Remove a sandbox and its containers."""
-        self._wait("RemovePodSandbox", self._api.RemovePodSandboxRequest(pod_sandbox_id=sandbox))
+        """Remove a sandbox and its containers.
+
+        containerd 1.7.24 takes a container for ended, whose task it has made, if who wanted it
+        started goes in that moment: a kubelet that is killed. Whoever looks after the node ends
+        the task by hand then.
+        """
+        request = self._api.RemovePodSandboxRequest(pod_sandbox_id=sandbox)
+        try:
+            self._wait("RemovePodSandbox", request)
+        except RuntimeCallError as error:
+            if lost := re.search("cannot delete running task ([0-9a-f]{64})", str(error)):
+                self._end_task(lost[1])
+            raise
 
     def _wait(self, name: str, request: Any) -> Any:
         """Call, once the runtime is there."""
