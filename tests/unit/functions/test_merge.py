@@ -1,0 +1,40 @@
+"""A snapshot shows functions as they were before they were bound."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from netdevice_plugin.functions.merge import merge
+from netdevice_plugin.model import Interface, PciDevice, Snapshot
+from tests.unit.functions.test_record import BARE, FULL
+
+BOUND = Interface(
+    ifindex=0,
+    name="",
+    driver="vfio-pci",
+    pci=PciDevice(address=FULL.address, vendor="8086", driver="vfio-pci", iommu_group=5),
+)
+STRANGER = dataclasses.replace(BOUND, pci=PciDevice(address="0000:04:00.0", driver="vfio-pci"))
+
+
+def test_a_function_is_completed_by_its_record() -> None:
+    merged = merge(Snapshot(functions=(BOUND, STRANGER)), [FULL])
+    shown, other = merged.functions
+    assert other == STRANGER
+    assert FULL.link
+    assert (shown.name, shown.altnames, shown.mac) == ("ens5f0v0", ("enp3s16", "ä"), FULL.link.mac)
+    assert (shown.mtu, shown.up, shown.ifindex, shown.driver) == (9000, True, 0, "igbvf")
+    assert shown.addresses == FULL.link.addresses
+    assert shown.pci == dataclasses.replace(BOUND.pci or STRANGER.pci, driver="igbvf")  # type: ignore[type-var]
+
+
+def test_a_function_that_had_no_link_has_none() -> None:
+    (shown,) = merge(Snapshot(functions=(BOUND,)), [BARE]).functions
+    assert (shown.name, shown.driver) == ("", "")
+
+
+def test_nothing_is_made_of_a_record_alone_and_nothing_lost_without_one() -> None:
+    snapshot = Snapshot(functions=(STRANGER,))
+    assert merge(snapshot, []) is snapshot
+    assert merge(Snapshot(), [FULL]) == Snapshot()
+    assert merge(snapshot, [FULL]) == snapshot
