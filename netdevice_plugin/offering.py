@@ -288,11 +288,11 @@ class _Maker:
             return "it moves to DRA" if target == pool.name else f"it moves to the pool {target}"
         if error := self.broken.get(device.name):
             return str(error)
-        fault = self.faults.get(device.name, "")
+        fault = self.faults.get(device.name) or self._elsewhere(device)
         if record := self.records.get(device.name):
             return _trouble(record) or self.present.orphaned.get(device.name, fault)
         missing = pool.require_carrier and not device.interface.carrier
-        return fault or self._elsewhere(device) or ("it has no carrier" if missing else "")
+        return fault or ("it has no carrier" if missing else "")
 
     def _unoffered(self, name: str, kind: str) -> Listed:
         """List a device that no pool offers, as it was, and say why no pod may have it."""
@@ -323,12 +323,16 @@ class _Maker:
         fault = self.faults.get(name, "")
         if record := self.records.get(name):
             return _trouble(record) or self.present.orphaned.get(name, fault)
-        if fault:
-            return fault
-        if here is None:
+        return fault or self._lack(name, here, pool)
+
+    def _lack(self, name: str, here: Interface | None, pool: Pool) -> str:
+        """Say what a device lacks that is in order otherwise: its link, or a pool."""
+        last = self.listed.get(name)
+        if here is None and not (last and last[1].device.made):
             # Without a mover there is no record: a link that the runtime moved is just away.
-            return "" if pool.injection is Injection.NATIVE else "its link is gone"
-        protection = self.present.snapshot.protection_of(here)
+            what = "function" if pci_address_of(name) else "link"
+            return "" if pool.injection is Injection.NATIVE else f"its {what} is gone"
+        protection = self.present.snapshot.protection_of(here) if here else None
         if protection and protection.hard:
             return f"it {protection.reason}"
         # A change of the configuration takes nothing from a pod that has it.
