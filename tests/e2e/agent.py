@@ -74,18 +74,18 @@ class Agent:
         """Send it a signal."""
         os.kill(self.pid, number)
 
-    def terminate(self) -> None:
+    def terminate(self, within: float = STOP) -> None:
         """SIGTERM, and see it end well and in time."""
         began = time.monotonic()
         self.signal(signal.SIGTERM)
-        self.await_end(began)
+        self.await_end(began, within)
 
-    def await_end(self, since: float) -> None:
+    def await_end(self, since: float, within: float = STOP) -> None:
         """See it end well, soon after that time."""
         code = self._process.wait(TIMEOUT)
         took = time.monotonic() - since
         assert code == 0, f"exit code {code}; see {self.log}"
-        assert took < STOP, f"took {took:.1f} s to end"
+        assert took < within, f"took {took:.1f} s to end"
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -1,7 +1,8 @@
 """Three hundred pods come and go while everything around them is killed; nothing is left over.
 
 What happens follows from a seed: which pods there are, how they end, who is killed and when.
-How the threads of it all interleave does not, and need not: what must hold holds in any order.
+How the threads of it all interleave does not, and need not: what must hold holds in any order,
+and on a machine that is busy with other things. How soon an agent ends is not seen here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.e2e.containerd import Containerd
 from tests.e2e.lender import CDI, KIND, RUN_DIR, Lender
 from tests.e2e.node import GoneError, Node
 from tests.e2e.sizes import Size, assert_no_more
+from tests.e2e.waiting import TIMEOUT
 from tests.fakes.kubelet import Kubelet, Pod, one
 
 SEED = int(os.environ.get("NDP_SOAK_SEED", "20261121"))
@@ -85,7 +87,7 @@ class Storm:
         """A rolling update: the new one takes over."""
         self.agent.await_line("Registered with the kubelet")  # else it may be the newer one
         before, self.agent = self.agent, self._agents.start("--reclaim")
-        before.await_end(time.monotonic() + 2.0)
+        before.await_end(time.monotonic(), TIMEOUT)
 
     def kill_kubelet(self) -> None:
         """And a new one."""
@@ -188,7 +190,7 @@ def test_three_hundred_pods_and_nothing_is_left_over(  # noqa: PLR0917 -- all of
     _, warm, last = sizes
     assert last.rss - warm.rss < GROWTH
     assert_no_more(storm.agent, warm)
-    storm.agent.terminate()
+    storm.agent.terminate(TIMEOUT)
     assert_nothing_left(node, kubelet.place.plugins)
 
 

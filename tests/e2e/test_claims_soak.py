@@ -23,6 +23,7 @@ from tests.e2e.lender import CDI, RUN_DIR, Lender
 from tests.e2e.node import GoneError, Node
 from tests.e2e.sizes import CEILINGS, Size, assert_no_more, to_port
 from tests.e2e.test_agent_soak import LINKS, SEED, Storm
+from tests.e2e.waiting import TIMEOUT
 from tests.fakes.kubelet import Pod, one
 
 CLAIMS = int(os.environ.get("NDP_SOAK_CLAIMS", "75"))  # CI has not the time for more
@@ -95,7 +96,7 @@ class ClaimStorm(Storm):
         self._kubelet.await_driver(DRIVER)
         self.agent.await_line("Registered with the kubelet")  # else it may be the newer one
         before, self.agent = self.agent, self._claims.start("--reclaim")
-        before.await_end(time.monotonic() + 2.0)
+        before.await_end(time.monotonic(), TIMEOUT)
 
     def running(self, pod: Pod) -> Pod:
         """Return a pod once it runs."""
@@ -164,7 +165,7 @@ def test_seventy_five_claims_and_nothing_is_left_over(
     assert last.rss - warm.rss < GROWTH
     connections = {to_port(claims.server.port): CONNECTIONS}
     assert_no_more(storm.agent, warm, {**CEILINGS, **connections})
-    storm.agent.terminate()
+    storm.agent.terminate(TIMEOUT)
     assert_nothing_left(node, claims)
 
 
