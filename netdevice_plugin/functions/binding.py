@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,6 @@ from typing import Protocol
 
 from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions import groups, holders
-from netdevice_plugin.functions.groups import UIO
 from netdevice_plugin.functions.nodes import DEV, nodes
 from netdevice_plugin.functions.record import FunctionRecord, Link, Phase, VfBefore
 from netdevice_plugin.functions.store import Store
@@ -30,6 +30,7 @@ from netdevice_plugin.provisioning import VfSettings
 PATIENCE = 2.0  # seconds for a driver to let go, and for a netdev to appear
 
 _ASLEEP = 0.01  # seconds between two looks at whether a netdev has appeared
+_GROUP = re.compile(r"/dev/vfio/(noiommu-)?[0-9]+")
 _SCOPE_LINK = 253
 _IFA_F_PERMANENT = 0x80
 _NO_MAC = "00:00:00:00:00:00"  # what a PF says that leaves the choice to the VF
@@ -95,8 +96,9 @@ class Binding:
         undone, and FunctionError says what failed; where undoing fails the record stays.
         """
         state = self._state(wanted.address)
-        if groups.is_userspace(state.driver):
-            self.check_free(wanted.address, state.driver)
+        for driver in {state.driver, wanted.target}:  # its group may be open by a neighbour's
+            if groups.is_userspace(driver):
+                self.check_free(wanted.address, driver)
         made = dataclasses.replace(
             wanted,
             phase=Phase.BINDING,
@@ -156,11 +158,14 @@ class Binding:
         own = [
             node.path for node in nodes(self._bus, address, driver, self._dev) if not node.shared
         ]
+        # A group is opened once only, so that trying tells at once; other nodes are shared.
+        tried = [holders.taken(self._dev / path[5:]) for path in own if _GROUP.fullmatch(path)]
+        if tried == [False]:
+            return
         if found := holders.holders(own, self._proc):
             hint = "it can be had once that has ended"
             raise FunctionError(f"{address} is held by {holders.told(found)}", hint=hint)
-        # A group is opened once only; a uio device as often as one likes.
-        if driver != UIO and any(holders.taken(self._dev / path[5:]) for path in own):
+        if any(tried):
             hint = f"`fuser -v {' '.join(own)}` on the node tells by whom"
             raise FunctionError(f"{address} is held by a program that cannot be seen", hint=hint)
 

@@ -26,6 +26,7 @@ RETRY = 60.0  # seconds until a write that failed is tried again though nothing 
 
 _FEW = 4  # names in a message
 _SCOPE_LINK = 253
+_ELSEWHERE = "has its link in another network namespace"
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +98,7 @@ def _link_busy(snapshot: Snapshot, link: Interface) -> str:
 def _bare_busy(function: Interface | None) -> str:
     """Of one that we did not bind and that has no link in sight."""
     if function is None:
-        return "has its link in another network namespace"
+        return _ELSEWHERE
     driver = function.pci.driver if function.pci else ""
     return f"is driven by {driver}" if driver else ""
 
@@ -190,6 +191,8 @@ class Counts:
     def _apply(self, count: PfCount, address: str, taken: Mapping[str, str]) -> tuple[bool, str]:
         """In a thread: a write takes as long as the driver needs. Whether it did, or why not."""
         current, total = self._bus.num_vfs(address), self._bus.total_vfs(address)
+        if current not in (0, count.num_vfs):
+            taken = {**self._gone(address), **taken}
         decision = decide(count.num_vfs, current, total, taken)
         for number in decision.writes:
             try:
@@ -199,6 +202,15 @@ class Counts:
                 self._failed[count.pf] = count.num_vfs, why, self._clock()
                 return False, why
         return bool(decision.writes), decision.fault
+
+    def _gone(self, pf: str) -> Mapping[str, str]:
+        """VFs whose links have gone to another namespace since the snapshot was taken."""
+        states = [self._bus.state(address) for address in self._bus.vfs(pf)]
+        return {
+            one.address: _ELSEWHERE
+            for one in states
+            if one and one.driver and not one.links and not groups.is_userspace(one.driver)
+        }
 
 
 def _reason(error: OSError) -> str:

@@ -29,12 +29,12 @@ def told(found: Collection[str]) -> str:
     return f"{names} and {len(found) - _FEW} more" if len(found) > _FEW else names
 
 
-def taken(path: Path) -> bool:
-    """Whether a node that can be opened once only is open; False also where one cannot tell."""
+def taken(path: Path) -> bool | None:
+    """Whether a node that can be opened once only is open; None where one cannot tell."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        return error.errno == errno.EBUSY
+        return True if error.errno == errno.EBUSY else None
     return False
 
 
@@ -51,14 +51,14 @@ def _processes(proc: Path) -> list[Path]:
 def _has(process: Path, nodes: Collection[str]) -> bool:
     try:
         with os.scandir(process / "fd") as entries:
-            return any(_opened(Path(entry.path)) in nodes for entry in entries)
+            return any(_opened(entry.path) in nodes for entry in entries)
     except OSError:  # it has ended, or is another user's
         return False
 
 
-def _opened(path: Path) -> str:
+def _opened(path: str) -> str:
     try:
-        return str(path.readlink())
+        return os.readlink(path)  # noqa: PTH115 - of thousands, and a Path takes its time
     except OSError:
         return ""
 

@@ -159,6 +159,10 @@ class Bus:
         """How many VFs it has."""
         return _number(self.function(address) / "sriov_numvfs")
 
+    def vfs(self, address: str) -> tuple[str, ...]:
+        """Addresses of its VFs, in no order."""
+        return tuple(_target(path) for path in self.function(address).glob("virtfn*"))
+
     def set_override(self, address: str, driver: str) -> None:
         """Let no driver but this one be bound; empty lets any."""
         self._write(self.function(address) / "driver_override", driver + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import os
 import pathlib
 import shutil
@@ -38,7 +39,7 @@ class Kernel:
         self.proc.mkdir()
         (self.dev / "vfio/vfio").touch()
         self.tree = Tree(self.root)
-        self.next = 10
+        self._numbers = itertools.count(10)
         self.log: list[tuple[str, str]] = []
         self.fail: dict[str, int] = {}  # errno by name of the attribute
         self.netdevs: dict[int, Interface] = {}
@@ -97,16 +98,16 @@ class Kernel:
         return self.root / "bus/pci/devices" / address
 
     def _netdev(self, address: str, name: str, mac: str, assigned: int = 0) -> int:
-        self.next += 1
+        number = next(self._numbers)
+        self.netdevs[number] = Interface(
+            ifindex=number, name=name, mac=mac, mtu=1500, flags=0, driver=self.driver(address)
+        )
         own = self.path(address) / "net" / name
         own.mkdir(parents=True)
-        (own / "ifindex").write_text(f"{self.next}\n")
         (own / "address").write_text(f"{mac}\n")
-        (own / "addr_assign_type").write_text(f"{assigned}\n")
-        self.netdevs[self.next] = Interface(
-            ifindex=self.next, name=name, mac=mac, mtu=1500, flags=0, driver=self.driver(address)
-        )
-        return self.next
+        (own / "addr_assign_type").write_text(f"{int(assigned)}\n")
+        (own / "ifindex").write_text(f"{number}\n")
+        return number
 
     def driver(self, address: str) -> str:
         return self.bus.driver(address)

@@ -207,6 +207,14 @@ def test_a_pf_that_a_program_drives_is_left_alone(kernel: Kernel) -> None:
     assert fault == "it has no driver that makes virtual functions"
 
 
+def test_a_vf_that_has_gone_into_a_pod_just_now_keeps_its_number(tmp_path: pathlib.Path) -> None:
+    kernel = Kernel(tmp_path)
+    (kernel.path(OTHER) / "net").rename(tmp_path / "elsewhere")
+    (fault,) = faults(kernel, PfCount(pf=PF, num_vfs=4), Snapshot(interfaces=(pf(), vf(0), vf(1))))
+    assert fault.endswith(f"keeps them: {OTHER} has its link in another network namespace")
+    assert kernel.log == []
+
+
 @pytest.mark.parametrize(("later", "writes"), [(1.0, 1), (RETRY, 2)])
 def test_a_write_that_failed_is_tried_again_after_a_while(
     kernel: Kernel, later: float, writes: int

@@ -414,6 +414,14 @@ def test_a_group_is_lent_to_one_holder_at_a_time(kernel: Kernel, tmp_path: pathl
     Agent(kernel, tmp_path).run(work)
 
 
+def test_a_group_that_a_stranger_has_open_is_not_lent(
+    kernel: Kernel, tmp_path: pathlib.Path
+) -> None:
+    one = device(kernel)
+    kernel.open(31, "/dev/vfio/10", "qemu-system-x86")
+    assert refused(kernel, tmp_path, one, VFIO) == f"{VF} is held by qemu-system-x86 (31)"
+
+
 def test_a_function_that_was_pulled_is_forgotten(kernel: Kernel, tmp_path: pathlib.Path) -> None:
     one = device(kernel)
 

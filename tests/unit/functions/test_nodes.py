@@ -56,7 +56,9 @@ def test_many_are_counted() -> None:
     assert told(tuple(f"a ({n})" for n in range(5))) == "a (0), a (1), a (2) and 2 more"
 
 
-def test_a_node_that_can_be_opened_or_is_not_there_is_not_taken(tmp_path: pathlib.Path) -> None:
-    assert not taken(tmp_path / "none")
+def test_a_node_that_can_be_opened_is_free_and_one_that_is_not_there_tells_nothing(
+    tmp_path: pathlib.Path,
+) -> None:
+    assert taken(tmp_path / "none") is None
     (tmp_path / "node").touch()
-    assert not taken(tmp_path / "node")
+    assert taken(tmp_path / "node") is False
