@@ -7,10 +7,18 @@ built with nobody can install: such skips start with "kernel: " and stay.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator
 
 import pytest
+
+with contextlib.suppress(ImportError):  # the guest of tests/vm does without
+    from hypothesis import settings
+
+    # 0.2 s for an example is a matter of how busy the machine is, and no promise of ours.
+    settings.register_profile("patient", settings(deadline=None))
+    settings.load_profile("patient")
 
 REQUIRED = os.environ.get("NDP_REQUIRE_ALL") == "1"
 EXCUSED = "kernel: "
