@@ -86,6 +86,7 @@ class Readying:
         self._ask_at = ask_at
         self._listings: Mapping[str, Listing] = {}
         self._in_use = InUse()
+        self._shown = Snapshot()
         self._trouble = _UNREAD
         self._began = False
         self._news = asyncio.Event()
@@ -97,7 +98,8 @@ class Readying:
 
     def complete(self, snapshot: Snapshot) -> Snapshot:
         """Show functions that are bound as they were before."""
-        return merge(snapshot, self._functions.records.values())
+        self._shown = merge(snapshot, self._functions.records.values(), self._shown)
+        return self._shown
 
     def nodes(self, device: Device, pools: Mapping[str, Pool]) -> tuple[Node, ...]:
         """Name the device nodes of a device, given the pools by name; links have none."""

@@ -9,19 +9,38 @@ from netdevice_plugin.functions.record import FunctionRecord
 from netdevice_plugin.model import Interface, Snapshot
 
 _IFF_UP = 1
+_NOTHING = Snapshot()
 
 
-def merge(snapshot: Snapshot, records: Iterable[FunctionRecord]) -> Snapshot:
+def merge(
+    snapshot: Snapshot, records: Iterable[FunctionRecord], last: Snapshot = _NOTHING
+) -> Snapshot:
     """Complete each function without a link by its record, if it has one.
 
     Name, altnames, MAC, MTU and addresses are those of the link that it had, drivers
-    those before: pools select by these. A function that has its link is as it is.
+    those before: pools select by these. A function that has its link is as it is. One
+    that is in neither is between two drivers, or pulled, and is shown as it was in
+    `last`, the merged snapshot before this one: a pod may be about to have it.
     """
     known = {record.address: record for record in records}
-    if not known or not snapshot.functions:
+    if not known:
         return snapshot
-    functions = tuple(_complete(function, known) for function in snapshot.functions)
-    return dataclasses.replace(snapshot, functions=functions)
+    missing = known.keys() - _addresses(snapshot.interfaces) - _addresses(snapshot.functions)
+    between = [
+        dataclasses.replace(one, ifindex=0, routes=(), master=None, lower=None, carrier=False)
+        for one in (*last.interfaces, *last.functions)
+        if one.pci and one.pci.address in missing
+    ]
+    functions = [_complete(one, known) for one in (*snapshot.functions, *between)]
+    return dataclasses.replace(snapshot, functions=tuple(sorted(functions, key=_address)))
+
+
+def _address(function: Interface) -> str:
+    return function.pci.address if function.pci else ""
+
+
+def _addresses(interfaces: Iterable[Interface]) -> set[str]:
+    return {one.pci.address for one in interfaces if one.pci}
 
 
 def _complete(function: Interface, known: dict[str, FunctionRecord]) -> Interface:

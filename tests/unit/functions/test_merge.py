@@ -38,3 +38,16 @@ def test_nothing_is_made_of_a_record_alone_and_nothing_lost_without_one() -> Non
     assert merge(snapshot, []) is snapshot
     assert merge(Snapshot(), [FULL]) == Snapshot()
     assert merge(snapshot, [FULL]) == snapshot
+
+
+def test_a_function_between_two_drivers_is_shown_as_it_was() -> None:
+    assert FULL.link
+    pci = PciDevice(address=FULL.address, vendor="8086", driver="igbvf", iommu_group=5)
+    link = Interface(ifindex=7, name="ens5f0v0", mac=FULL.link.mac, driver="igbvf", pci=pci)
+    first = merge(Snapshot(interfaces=(link,)), [FULL])
+    assert first == Snapshot(interfaces=(link,))
+    (between,) = merge(Snapshot(functions=(STRANGER,)), [FULL], first).functions[:1]
+    assert (between.ifindex, between.name, between.pci) == (0, "ens5f0v0", pci)
+    bound = merge(Snapshot(functions=(BOUND,)), [FULL])
+    assert merge(Snapshot(), [FULL], bound).functions == bound.functions
+    assert merge(Snapshot(), [], bound) == Snapshot()
