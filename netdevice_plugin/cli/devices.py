@@ -45,13 +45,14 @@ def devices(
 
 def _shower(config: Config, output: str, *, watch: bool) -> Callable[[View], None]:
     """Make a function that shows what is new in a view."""
-    from netdevice_plugin.cli import claimed, offers  # noqa: PLC0415 - not for --help
+    from netdevice_plugin.cli import bound, claimed, offers  # noqa: PLC0415 - not for --help
 
     last: Offers | None = None
 
     def show(view: View) -> None:
         nonlocal last
-        found = offers.offers(view, config.pools, claimed.read(config))
+        functions = bound.read(config.run_dir)
+        found = offers.offers(offers.completed(view, functions), config.pools, claimed.read(config))
         if found == last:
             return
         if watch and render.on_terminal():

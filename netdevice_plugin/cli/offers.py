@@ -1,4 +1,7 @@
-"""What `devices` says of every link: who may have it, who has it, or why nobody may. Pure."""
+"""What `devices` says of every link and function: who may have it, who has it, or why nobody may.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,22 @@ from netdevice_plugin import pools
 from netdevice_plugin.attachments import Attachment
 from netdevice_plugin.cli import claimed
 from netdevice_plugin.cli.claimed import Claimed
+from netdevice_plugin.errors import AttachmentError
 from netdevice_plugin.loans.loan import pod
 from netdevice_plugin.look import View
-from netdevice_plugin.model import Frontend, Interface, PciDevice, Pool, device_name
+from netdevice_plugin.model import (
+    Device,
+    Frontend,
+    Interface,
+    PciDevice,
+    Pool,
+    device_name,
+    pci_device_name,
+)
 
 if TYPE_CHECKING:
     from cdi.syntax import Plain
+    from netdevice_plugin.cli.bound import Bound
     from netdevice_plugin.dra.claim import ClaimRef
 
 HEADINGS = (
@@ -40,6 +53,7 @@ WIDE = (
     "MTU",
     "SPEED",
     "VF OF",
+    "GROUP",
     "RDMA",
     "ALTNAMES",
     "WHY NOT",
@@ -50,9 +64,11 @@ _LINK_SCOPE = 253  # RT_SCOPE_LINK: fe80::/10, which says nothing of a link
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A link and what becomes of it; either `pool` or `reason` is empty.
+    """A link, or a function without one, and what becomes of it.
 
-    `claim` is the one that has it prepared, whatever pool it is in by now.
+    Without a `pool` there is a `reason`; one that is in a pool and has a reason as well
+    cannot be had now. `claim` is the one that has it prepared, whatever pool it is in
+    by now.
     """
 
     interface: Interface
@@ -62,12 +78,21 @@ class Offer:
     reason: str = ""
     attachment: Attachment | None = None
     claim: ClaimRef | None = None
+    parent: str = ""  # the link that it is made on
+
+    @property
+    def name(self) -> str:
+        """What people call it: a function without a link by its address."""
+        pci = self.interface.pci
+        return self.interface.name or (pci.address if pci else "")
 
     @property
     def state(self) -> str:
         """Where it is, if not on the host; else whether it works."""
         if self.attachment:
             return self.attachment.phase.value
+        if self.interface.unlinked:
+            return "no link"
         return self.interface.operstate if self.interface.up else "down"
 
 
@@ -85,6 +110,17 @@ class Offers:
         return CLAIMS if dra else HEADINGS
 
 
+def completed(view: View, functions: Bound) -> View:
+    """Say of functions that the agent bound what they were before: pools go by that."""
+    if not (functions.records or functions.problems):
+        return view
+    from netdevice_plugin.functions.merge import merge  # noqa: PLC0415 - where there are any
+
+    snapshot = merge(view.snapshot, functions.records.values())
+    problems = (*view.problems, *map(AttachmentError, functions.problems))
+    return dataclasses.replace(view, snapshot=snapshot, problems=problems)
+
+
 def offers(view: View, configured: Sequence[Pool], claims: Claimed | None = None) -> Offers:
     """Give each link to its pool, or say why it has none."""
     claims = claims or Claimed()
@@ -92,22 +128,34 @@ def offers(view: View, configured: Sequence[Pool], claims: Claimed | None = None
     by_name = {pool.name: pool for pool in configured}
     records = {attachment.device: attachment for attachment in view.attachments}
 
-    def offer(interface: Interface, pool: Pool | None, reason: str = "") -> Offer:
-        device = device_name(interface.name)
+    def refused(one: pools.Refusal) -> Offer:
+        link = one.interface
+        unnamed = pci_device_name(link.pci.address) if link.unlinked and link.pci else ""
+        name = unnamed or device_name(link.name)
         return Offer(
-            interface=interface,
-            device=device,
-            pool=pool.kind if pool else "",
-            frontend=pool.frontend if pool else None,
-            reason=reason,
-            attachment=records.get(device) if interface.lent else None,
-            claim=claims.holders.get(device),
+            interface=link,
+            device=name,
+            reason=one.reason,
+            attachment=records.get(name) if link.lent else None,
+            claim=claims.holders.get(name),
         )
 
-    found = [offer(one.interface, by_name[one.pool]) for one in assignment.devices]
-    found += [offer(one.interface, None, one.reason) for one in assignment.refusals]
+    def offered(one: Device) -> Offer:
+        pool = by_name[one.pool]
+        return Offer(
+            interface=one.interface,
+            device=one.name,
+            pool=pool.kind,
+            frontend=pool.frontend,
+            reason=assignment.faults.get(one.name, ""),
+            attachment=records.get(one.name) if one.lent else None,
+            claim=claims.holders.get(one.name),
+            parent=one.made.parent.name if one.made else "",
+        )
+
+    found = [*map(offered, assignment.devices), *map(refused, assignment.refusals)]
     return Offers(
-        links=tuple(sorted(found, key=lambda one: (one.interface.name, one.interface.ifindex))),
+        links=tuple(sorted(found, key=lambda one: (one.name, one.interface.ifindex))),
         problems=(*assignment.problems, *map(str, view.problems), *claims.problems),
     )
 
@@ -123,7 +171,7 @@ def _cells(offer: Offer) -> dict[str, str]:
     addresses = [one for one in interface.addresses if one.scope != _LINK_SCOPE]
     holders = offer.attachment.holders if offer.attachment else ()
     return {
-        "NAME": interface.name,
+        "NAME": offer.name,
         "KIND": interface.kind or interface.link_type,
         "STATE": offer.state,
         "DRIVER": interface.driver,
@@ -141,6 +189,7 @@ def _cells(offer: Offer) -> dict[str, str]:
         "MTU": str(interface.mtu),
         "SPEED": str(interface.speed or ""),
         "VF OF": f"{vf.pf_name or vf.pf_address}#{vf.number}" if vf else "",
+        "GROUP": "" if pci is None or pci.iommu_group is None else str(pci.iommu_group),
         "RDMA": interface.rdma,
         "ALTNAMES": ",".join(interface.altnames),
     }
@@ -155,15 +204,16 @@ def _entry(offer: Offer) -> Plain:
     interface = offer.interface
     holders = offer.attachment.holders if offer.attachment else ()
     return {
-        "name": interface.name,
+        "name": offer.name,
         "device": offer.device if offer.pool else None,
         "pool": offer.pool or None,
         "frontend": offer.frontend.value if offer.frontend else None,
         "reason": offer.reason or None,
         "state": offer.state,
-        "lent": interface.lent,
+        "lent": interface.lent or offer.attachment is not None,
         "holders": [{"container": one.container, "pod": pod(one) or None} for one in holders],
         "claim": claimed.entry(offer.claim) if offer.claim else None,
+        "parent": offer.parent or None,
         **_link(interface),
     }
 
@@ -185,10 +235,21 @@ def _link(interface: Interface) -> dict[str, Plain]:
         "addresses": [str(address) for address in interface.addresses],
         "driver": interface.driver or None,
         "pci": _pci(interface.pci) if interface.pci else None,
-        "vf": {"pf": vf.pf_name or None, "pfAddress": vf.pf_address, "number": vf.number}
+        "vf": {
+            "pf": vf.pf_name or None,
+            "pfAddress": vf.pf_address,
+            "number": vf.number,
+            "pfState": vf.pf_state or None,
+        }
         if vf
         else None,
-        "pf": {"totalVfs": pf.total_vfs, "numVfs": pf.num_vfs} if pf else None,
+        "pf": {
+            "totalVfs": pf.total_vfs,
+            "numVfs": pf.num_vfs,
+            "eswitchMode": pf.eswitch or None,
+        }
+        if pf
+        else None,
         "rdma": interface.rdma or None,
     }
 
@@ -201,4 +262,5 @@ def _pci(pci: PciDevice) -> Plain:
         "driver": pci.driver or None,
         "numaNode": pci.numa_node,
         "root": pci.root or None,
+        "iommuGroup": pci.iommu_group,
     }

@@ -6,8 +6,10 @@ import json
 import pytest
 
 from netdevice_plugin.cli import offers
+from netdevice_plugin.cli.bound import Bound
 from netdevice_plugin.cli.claimed import Claimed
 from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.functions.record import FunctionRecord, Link, Phase
 from netdevice_plugin.look import View
 from netdevice_plugin.model import (
     Address,
@@ -21,6 +23,7 @@ from netdevice_plugin.model import (
     Snapshot,
     VirtualFunction,
 )
+from netdevice_plugin.provisioning import CreatedKind, Creation, Userspace
 from tests.unit.cli.running import ATTACHED, LIVING
 from tests.unit.dra.claimed import ref
 
@@ -51,11 +54,14 @@ VF = Interface(
         driver="iavf",
         numa_node=0,
         root="pci0000:00",
+        iommu_group=17,
     ),
-    vf=VirtualFunction(number=1, pf_address="0000:03:00.0", pf_name="ens1"),
+    vf=VirtualFunction(number=1, pf_address="0000:03:00.0", pf_name="ens1", pf_state="down"),
     rdma="irdma0",
 )
-PF = Interface(ifindex=4, name="ens1", pf=PhysicalFunction(total_vfs=8, num_vfs=2))
+PF = Interface(
+    ifindex=4, name="ens1", pf=PhysicalFunction(total_vfs=8, num_vfs=2, eswitch="legacy")
+)
 POOLS = (
     Pool(name="fast", selectors=(Selector(drivers=("iavf",)),)),
     Pool(name="netdevice", selectors=(Selector(if_names=("eth1", "eth0")),)),
@@ -111,6 +117,7 @@ def test_the_wide_table_says_more() -> None:
         "MTU": "9000",
         "SPEED": "25000",
         "VF OF": "ens1#1",
+        "GROUP": "17",
         "RDMA": "irdma0",
         "ALTNAMES": "data,x",
     }
@@ -150,12 +157,14 @@ def test_the_keys_for_programs_are_stable() -> None:
             "driver": "iavf",
             "numaNode": 0,
             "root": "pci0000:00",
+            "iommuGroup": 17,
         },
-        "vf": {"pf": "ens1", "pfAddress": "0000:03:00.0", "number": 1},
+        "parent": None,
+        "vf": {"pf": "ens1", "pfAddress": "0000:03:00.0", "number": 1, "pfState": "down"},
         "pf": None,
         "rdma": "irdma0",
     }
-    assert physical["pf"] == {"totalVfs": 8, "numVfs": 2}
+    assert physical["pf"] == {"totalVfs": 8, "numVfs": 2, "eswitchMode": "legacy"}
     assert (uplink["device"], uplink["pool"], uplink["frontend"]) == (None, None, None)
     assert uplink["reason"] == "carries the IPv4 default route"
     assert (lent["state"], lent["lent"]) == ("attached", True)
@@ -193,3 +202,66 @@ def test_a_link_that_is_not_up_is_down(flags: int, operstate: str, state: str) -
     link = Interface(ifindex=1, name="x", flags=flags, operstate=operstate)
     (offer,) = offers.offers(View(snapshot=Snapshot(interfaces=(link,))), ()).links
     assert offer.state == state
+
+
+FUNCTION = Interface(
+    ifindex=0,
+    name="",
+    driver="vfio-pci",
+    pci=PciDevice(address="0000:03:10.2", driver="vfio-pci", iommu_group=18),
+)
+
+
+def test_a_function_without_a_link_is_shown_by_its_address() -> None:
+    dpdk = Pool(
+        name="dpdk",
+        selectors=(Selector(drivers=("vfio-pci",)),),
+        userspace=Userspace(driver="vfio-pci"),
+    )
+    view = View(snapshot=Snapshot(functions=(FUNCTION,)))
+    (offered,) = offers.rows(offers.offers(view, (dpdk,)).links)
+    assert (offered["NAME"], offered["STATE"], offered["POOL"], offered["GROUP"]) == (
+        *("0000:03:10.2", "no link", "dpdk", "18"),
+    )
+    assert offered["DEVICE"] == "networking.k8s.io/dpdk=pci-0000-03-10-2"
+    (refused,) = offers.rows(offers.offers(view, ()).links)
+    assert refused["WHY NOT"].startswith("is no link: its driver is vfio-pci")
+
+
+def test_links_that_are_made_are_shown_with_what_is_wrong_with_their_parent() -> None:
+    creation = Creation(kind=CreatedKind.MACVLAN, parent="ens1", mode="bridge", count=1)
+    shared = Pool(name="shared", create=creation)
+    (made,) = offers.offers(View(snapshot=Snapshot()), (shared,)).links
+    assert (made.name, made.device, made.pool) == ("shared-0", "shared-0", shared.kind)
+    assert made.reason == "its parent ens1 is gone"
+    view = View(
+        snapshot=Snapshot(interfaces=(PF,), born=frozenset({"shared-0"})),
+        attachments=(dataclasses.replace(ATTACHED, device="shared-0"),),
+    )
+    _, lent = offers.offers(view, (shared,)).links
+    assert (lent.reason, lent.state) == ("", "attached")
+    (entry,) = [
+        one
+        for one in json.loads(json.dumps(offers.document(offers.offers(view, (shared,)))))["links"]
+        if one["name"] == "shared-0"
+    ]
+    assert (entry["parent"], entry["lent"], entry["kind"]) == ("ens1", True, "macvlan")
+
+
+def test_a_function_that_the_agent_bound_is_shown_as_what_it_was() -> None:
+    record = FunctionRecord(
+        device="pci-0000-03-10-2",
+        address="0000:03:10.2",
+        pool="dpdk",
+        phase=Phase.BOUND,
+        target="vfio-pci",
+        driver="igbvf",
+        link=Link(name="ens1v2", mac="02:00:00:00:00:02"),
+    )
+    view = View(snapshot=Snapshot(functions=(FUNCTION,)))
+    bound = Bound(records={record.device: record}, problems=("pci-x: is cut in half",))
+    found = offers.offers(offers.completed(view, bound), ())
+    (row,) = offers.rows(found.links)
+    assert (row["NAME"], row["DRIVER"], row["MAC"]) == ("ens1v2", "igbvf", "02:00:00:00:00:02")
+    assert found.problems == ("pci-x: is cut in half",)
+    assert offers.completed(view, Bound()) is view

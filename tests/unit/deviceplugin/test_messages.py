@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from netdevice_plugin._pb.deviceplugin.v1beta1 import deviceplugin_pb2 as api
 from netdevice_plugin.deviceplugin import messages
-from netdevice_plugin.model import Listed, Pool
+from netdevice_plugin.deviceplugin.preference import Place, place
+from netdevice_plugin.model import Device, Interface, Listed, Made, Pool
+from netdevice_plugin.provisioning import CreatedKind, Creation, Node
 from netdevice_plugin.serving.errors import (
     MalformedCallError,
     UnhealthyDeviceError,
@@ -160,6 +162,40 @@ def test_variables_name_the_links_and_the_functions() -> None:
             separators=(",", ":"),
         ),
     }
+
+
+def test_a_userspace_device_has_no_variable_of_links() -> None:
+    nodes = (Node("/dev/vfio/vfio"), Node("/dev/vfio/12"))
+    function = Device(
+        name="pci-0000-03-00-1",
+        pool=POOL.name,
+        interface=link("enp3s0f1", numa=1, pci="0000:03:00.1"),
+        nodes=nodes,
+    )
+    found = envs((Listed(device=function),), ["pci-0000-03-00-1"])
+    assert found.keys() == {
+        "PCIDEVICE_NETWORKING_K8S_IO_NETDEVICE",
+        "PCIDEVICE_NETWORKING_K8S_IO_NETDEVICE_INFO",
+    }
+    info = json.loads(found["PCIDEVICE_NETWORKING_K8S_IO_NETDEVICE_INFO"])
+    assert info["0000:03:00.1"]["vfio"]["dev-mount"] == "/dev/vfio/12"
+
+
+def test_a_link_that_is_to_be_made_has_its_name_in_the_pod_and_sits_with_its_parent() -> None:
+    creation = Creation(kind=CreatedKind.MACVLAN, parent="eth0", mode="bridge", count=1)
+    parent = link("eth0", numa=1, pci="0000:03:00.0")
+    made = Device(
+        name="shared-0",
+        pool=POOL.name,
+        interface=Interface(ifindex=0, name="shared-0"),
+        made=Made(creation=creation, number=0, parent=parent),
+    )
+    assert envs((Listed(device=made),), ["shared-0"]) == {
+        "NETDEVICE_NETWORKING_K8S_IO_NETDEVICE": "shared-0"
+    }
+    (one,) = messages.roster(POOL, [Listed(device=made)]).message().devices
+    assert [node.ID for node in one.topology.nodes] == [1]
+    assert place(made) == Place(1, "0000:03:00.0")
 
 
 def test_links_without_a_function_make_no_variable_of_functions() -> None:

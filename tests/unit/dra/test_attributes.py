@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netdevice_plugin.dra import attributes
-from netdevice_plugin.model import Address, Interface
+from netdevice_plugin.model import Address, Device, Interface, Made, PciDevice, VirtualFunction
+from netdevice_plugin.provisioning import CreatedKind, Creation
 from tests.unit.dra.listed import NIC, VETH, VF, device
 
 ROWS = attributes.TABLE
@@ -162,3 +163,47 @@ def test_whatever_the_kernel_says_the_server_takes_it(interface: Interface) -> N
         assert type(inner) is types[kind]
         if isinstance(inner, str):
             assert 0 < len(inner.encode()) <= attributes.MAX_VALUE
+
+
+def test_a_userspace_device_says_what_driver_it_is_given_out_with() -> None:
+    function = Interface(
+        ifindex=0,
+        name="",
+        driver="iavf",
+        pci=PciDevice(address="0000:3b:02.2", iommu_group=17, root="pci0000:3a"),
+        vf=VirtualFunction(number=2, pf_address="0000:3b:00.0", pf_name="ens5", pf_state="down"),
+    )
+    one = Device(name="pci-0000-3b-02-2", pool="dpdk", interface=function, driver="vfio-pci")
+    found, _ = attributes.of(one)
+    said = {name: next(iter(value.values())) for name, value in found.items()}
+    assert said["userspace"] is True
+    assert said["userspaceDriver"] == "vfio-pci"
+    assert (said["iommuGroup"], said["pfState"], said["driver"]) == (17, "down", "iavf")
+    assert said["ifName"] == ""
+    assert {row.name for row in ROWS if row.always} <= said.keys()
+
+
+def test_a_link_that_is_to_be_made_says_where_its_parent_is() -> None:
+    creation = Creation(kind=CreatedKind.VLAN, parent="ens5f1", vlans=((100, 107),))
+    link = Interface(ifindex=0, name="shared-100", kind="vlan", mtu=1500)
+    one = Device(
+        name="shared-100",
+        pool="shared",
+        interface=link,
+        made=Made(creation=creation, number=100, parent=NIC),
+    )
+    found, _ = attributes.of(one)
+    said = {name: next(iter(value.values())) for name, value in found.items()}
+    assert (said["parent"], said["vlan"], said["kind"]) == ("ens5f1", 100, "vlan")
+    assert (said["numaNode"], said["resource.kubernetes.io/pcieRoot"]) == (0, "pci0000:3a")
+    assert not {"resource.kubernetes.io/pciBusID", "vendor", "mac"} & said.keys()
+    macvlan = dataclasses.replace(creation, kind=CreatedKind.MACVLAN)
+    other = dataclasses.replace(one, made=Made(creation=macvlan, number=1, parent=NIC))
+    assert "vlan" not in attributes.of(other)[0]
+
+
+def test_a_physical_function_says_the_mode_of_its_switch() -> None:
+    assert NIC.pf is not None
+    switchdev = dataclasses.replace(NIC.pf, eswitch="switchdev")
+    assert of(dataclasses.replace(NIC, pf=switchdev))["eswitchMode"] == "switchdev"
+    assert "eswitchMode" not in of(NIC)

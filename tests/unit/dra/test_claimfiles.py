@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +20,16 @@ from netdevice_plugin.dra import claimfiles
 from netdevice_plugin.dra.claim import Result
 from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.dra.parameters import Parameters
-from netdevice_plugin.model import Device, Frontend, Injection, Interface, Pool
+from netdevice_plugin.model import (
+    Device,
+    Frontend,
+    Injection,
+    Interface,
+    Made,
+    Pool,
+    VirtualFunction,
+)
+from netdevice_plugin.provisioning import CreatedKind, Creation, Node, VfSettings
 from tests.unit.dra.claimed import DRIVER, MOVER, NODE, POOL, link, ref
 
 UID = ref(1).uid
@@ -130,6 +141,68 @@ def test_the_same_claim_gives_the_same_bytes_in_any_order() -> None:
     several = [given(link(f"eth{n}", n), f"r{n}") for n in range(3)]
     orders = (several, several[::-1])
     assert len({cdi.dumps(claimfiles.build(DRIVER, UID, order)) for order in orders}) == 1
+
+
+NODES = (Node("/dev/vfio/vfio"), Node("/dev/vfio/12"))
+FUNCTION = Device(
+    name="pci-0000-03-10-1",
+    pool=POOL,
+    interface=dataclasses.replace(
+        link("eth1", pci="0000:03:10.1"),
+        vf=VirtualFunction(number=1, pf_address="0000:03:00.0"),
+    ),
+    driver="vfio-pci",
+)
+
+
+def asked(device: Device, delivery: Delivery = HOOKS, **parameters: Any) -> Given:
+    return dataclasses.replace(
+        given(link(device.name), delivery=delivery, **parameters), device=device
+    )
+
+
+def test_a_userspace_device_is_given_by_its_nodes_once_they_are_known() -> None:
+    one = asked(FUNCTION)
+    assert one.name == ""
+    [edits] = built(one.with_nodes(NODES)).values()
+    assert [node.path for node in edits.device_nodes] == [node.path for node in NODES]
+    assert not edits.hooks
+    assert edits.env[:2] == (
+        "NETDEVICE_PCI_0000_03_10_1=0000:03:10.1",
+        "PCIDEVICE_NIC=0000:03:10.1",
+    )
+    assert edits.env[2].startswith('PCIDEVICE_NIC_INFO={"0000:03:10.1":{')
+    assert '"dev-mount":"/dev/vfio/12"' in edits.env[2]
+    [bare] = built(one).values()
+    assert not bare.device_nodes
+
+
+def test_what_a_claim_asks_of_a_virtual_function_is_over_what_its_pool_sets() -> None:
+    delivery = dataclasses.replace(HOOKS, vf=VfSettings(vlan=100, trust=True))
+    one = asked(FUNCTION, delivery, vf=VfSettings(trust=False, mac="02:00:00:00:00:01"))
+    assert one.vf == VfSettings(vlan=100, trust=False, mac="02:00:00:00:00:01")
+    moved = dataclasses.replace(one, device=dataclasses.replace(FUNCTION, name="eth1"))
+    [edits] = built(moved).values()
+    at = edits.hooks[0].args.index("--vf")
+    assert edits.hooks[0].args[at + 1] == "mac 02:00:00:00:00:01 vlan 100 trust off"
+
+
+def test_a_link_that_is_made_has_the_name_that_the_claim_asks_for() -> None:
+    creation = Creation(kind=CreatedKind.VLAN, parent="eth0", vlans=((100, 107),))
+    device = Device(
+        name="shared-100",
+        pool=POOL,
+        interface=Interface(ifindex=0, name="shared-100"),
+        made=Made(creation=creation, number=100, parent=link("eth0")),
+    )
+    [edits] = built(asked(device, interface_name="net0", mtu=1400)).values()
+    args = edits.hooks[0].args
+    assert args[args.index("--create") :] == (
+        *("--create", "vlan id 100", "--as", "net0", "--mtu", "1400"),
+    )
+    assert edits.env == ("NETDEVICE_NIC=net0",)
+    [edits] = built(asked(device)).values()
+    assert edits.hooks[0].args[-2:] == ("--as", "shared-100")
 
 
 # Whoever keeps the pools' files true meets the claims' in the same directory.
