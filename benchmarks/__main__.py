@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import agent, commands, containers, dra, listing, machine, moving, scale
+from benchmarks import agent, commands, containers, dra, functions, listing, machine, moving, scale
 from benchmarks.numbers import Table
 
 _PATIENCE = 600  # seconds at most before each table, with --wait
@@ -22,6 +22,7 @@ FULL: Mapping[str, Part] = {
     "start": functools.partial(moving.first_request, 60),
     "hooks": functools.partial(moving.against_hooks, 20, ("veth", "macvlan")),
     "inventory": functools.partial(listing.listing, (1, 100, 1000, 4000), 9),
+    "functions": functools.partial(functions.discovery, (8, 128), 9),
     "commands": functools.partial(commands.commands, (1, 100, 1000, 4000), 15),
     "agent": functools.partial(agent.following, (1, 64, 512, 2048), agent.FULL),
     "containers": functools.partial(containers.starts, ("ifb", "veth", "macvlan"), 40),
@@ -34,6 +35,7 @@ QUICK: Mapping[str, Part] = {
     "start": functools.partial(moving.first_request, 2),
     "hooks": functools.partial(moving.against_hooks, 1, ("veth",)),
     "inventory": functools.partial(listing.listing, (1, 20), 1),
+    "functions": functools.partial(functions.discovery, (2,), 1),
     "commands": functools.partial(commands.commands, (3,), 1),
     "agent": functools.partial(agent.following, (1, 20), agent.QUICK),
     "containers": functools.partial(containers.starts, ("ifb",), 2),

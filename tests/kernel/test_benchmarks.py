@@ -11,6 +11,7 @@ TITLES = (
     "Start of the mover",
     "Mover against hooks that one could write",
     "Inventory and CDI file",
+    "Virtual functions",
     "Commands, whole process",
     "Agent",
     "Container start on containerd, with and without a device",
