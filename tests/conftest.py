@@ -7,21 +7,25 @@ built with nobody can install: such skips start with "kernel: " and stay.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Generator
 
 import pytest
 
-with contextlib.suppress(ImportError):  # the guest of tests/vm does without
-    from hypothesis import settings
-
-    # 0.2 s for an example is a matter of how busy the machine is, and no promise of ours.
-    settings.register_profile("patient", settings(deadline=None))
-    settings.load_profile("patient")
-
 REQUIRED = os.environ.get("NDP_REQUIRE_ALL") == "1"
 EXCUSED = "kernel: "
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give examples time: 0.2 s is a matter of how busy the machine is, and no promise of ours.
+
+    In the guest of tests/vm, where its plugin is not loaded, hypothesis takes a minute to import.
+    """
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        from hypothesis import settings  # noqa: PLC0415
+
+        settings.register_profile("patient", settings(deadline=None))
+        settings.load_profile("patient")
 
 
 @pytest.hookimpl(wrapper=True)
