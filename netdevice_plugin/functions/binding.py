@@ -144,6 +144,8 @@ class Binding:
         if self._bus.state(record.address) is None:  # pulled: nothing is left of it
             self._forget(record)
             return Outcome()
+        if self._bus.driver(record.address) == record.target:
+            self.check_free(record.address, record.target)
         self._write(dataclasses.replace(record, phase=Phase.RETURNING))
         self._unbind_target(record)
         self._restore_vf(record)
@@ -211,10 +213,11 @@ class Binding:
             # What the VF's driver has chosen is no order of the PF's. Set as one, it would
             # keep the driver from choosing another.
             current = dataclasses.replace(current, mac=_NO_MAC)
-        made = VfBefore(pf=pf, number=number, settings=_of_those(settings, current))
-        if known is None:
-            return made
-        return dataclasses.replace(made, settings=known.settings.over(made.settings))
+        found = _of_those(settings, current)
+        if known and known.settings.vlan is not None:
+            found = dataclasses.replace(found, **dict.fromkeys(_OF_VLANS))
+        before = known.settings.over(found) if known else found
+        return VfBefore(pf=pf, number=number, settings=before)
 
     def _set_vf(self, record: FunctionRecord, settings: VfSettings) -> None:
         if record.vf and settings != _AS_IT_IS:
@@ -269,11 +272,9 @@ class Binding:
 
     def _unbind_target(self, record: FunctionRecord) -> None:
         address = record.address
-        if self._bus.driver(address) == record.target:
-            self.check_free(address, record.target)
-            if record.target != record.driver:
-                self._step("unbind")
-                self._unbind(address, record.target)
+        if self._bus.driver(address) == record.target != record.driver:
+            self._step("unbind")
+            self._unbind(address, record.target)
         # With its own driver it has been through this already.
         if record.reset and self._bus.driver(address) in ("", record.target):
             self._reset(address)

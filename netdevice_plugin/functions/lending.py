@@ -25,12 +25,13 @@ from netdevice_plugin.functions.nodes import DEV, nodes
 from netdevice_plugin.functions.observer import Observer, Silence
 from netdevice_plugin.functions.record import FunctionRecord, Phase
 from netdevice_plugin.functions.store import Store
-from netdevice_plugin.functions.sysfs import Bus
+from netdevice_plugin.functions.sysfs import Bus, State
 from netdevice_plugin.model import Device, Pool
 from netdevice_plugin.provisioning import BindAt, Node, Userspace, VfSettings
 
 THREADS = 8
 GRACE = 60.0  # seconds in which the kubelet may not know yet who was given a device
+NOTED = 10.0  # seconds after which what the kubelet says of a device is about this loan
 RETRY = 15.0  # seconds until what failed is tried again
 
 _log = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ class Functions:
         """
         async with self._turn:
             for name in in_use:
-                self._fresh.pop(name, None)
+                self._seen(name)
             idle = {name for name in self.records if name not in in_use}
             unbound = {name for name, (_, pool) in wanted.items() if _stays(pool)} - set(in_use)
             due = sorted(name for name in idle | unbound if self._is_due(name))
@@ -197,12 +198,17 @@ class Functions:
         name = device.name
         record = self.records.get(name)
         failure = self._failures.get(name)
-        if name in self._unread or (failure and (record or self._clock() < failure.again)):
-            return self._unread.get(name) or (failure.reason if failure else "")
+        if name in self._unread:
+            return self._unread[name]
+        if failure and (self._clock() < failure.again or (record and failure.step == "return")):
+            return failure.reason
         pci = device.interface.pci
         state = self._bus.state(pci.address) if pci else None
         if state is None:
             return "it is not there"
+        return self._unfit(state, record, userspace)
+
+    def _unfit(self, state: State, record: FunctionRecord | None, userspace: Userspace) -> str:
         if record and record.phase is Phase.BOUND and state.driver != record.target:
             return f"it is not bound to {record.target} any more"
         if record and record.holder:
@@ -211,6 +217,14 @@ class Functions:
             return f"it {refusal.reason}"
         waits = userspace.bind_at is BindAt.START and record is None
         return f"it is not bound to {userspace.driver} yet" if waits else ""
+
+    def _seen(self, name: str) -> None:
+        """Somebody has it: it was not just lent, and is not on its way home."""
+        if self._clock() - self._fresh.get(name, 0.0) >= NOTED:
+            self._fresh.pop(name, None)
+        failure = self._failures.get(name)
+        if failure and failure.step == "return":
+            del self._failures[name]
 
     def _is_fresh(self, name: str) -> bool:
         since = self._fresh.get(name)
@@ -370,10 +384,13 @@ class Functions:
         self._fresh.pop(name, None)
         reason = f"{error}; {error.hint}" if error.hint else str(error)
         known = self._failures.get(name)
-        if known is None or known.reason != reason:
-            message = "Function is not bound" if step == "bind" else "Function is not home"
-            _log.warning(message, extra=_extra(name, reason))
-        self._failures[name] = _Failure(reason, self._clock() + RETRY)
+        if known and known.reason == reason:
+            pass
+        elif step == "bind":
+            _log.warning("Function is not bound", extra=_extra(name, reason))
+        else:
+            _log.warning("Function is not home", extra=_extra(name, reason))
+        self._failures[name] = _Failure(step, reason, self._clock() + RETRY)
         self._wake(RETRY)
         self._changed()
 
@@ -400,6 +417,7 @@ async def _all(jobs: Iterable[Awaitable[None]]) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Failure:
+    step: str
     reason: str
     again: float  # when it may be tried again, on the clock
 

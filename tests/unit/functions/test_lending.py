@@ -6,17 +6,21 @@ import asyncio
 import dataclasses
 import errno
 import pathlib
+import tempfile
 import threading
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from netdevice_plugin.errors import FunctionError
-from netdevice_plugin.functions.lending import GRACE, RETRY, Functions
+from netdevice_plugin.functions.lending import GRACE, NOTED, RETRY, Functions
 from netdevice_plugin.functions.record import Phase
 from netdevice_plugin.model import Device, Pool
 from netdevice_plugin.provisioning import Node, Userspace, VfSettings
 from tests.unit.functions.agents import IDLE, NAME, NOTHING, SETTINGS, VFIO, Agent, device
 from tests.unit.functions.kernel import NO_MAC, PF, RANDOM, VF, Kernel
+from tests.unit.inventory.trees import vf_address
 
 KILLS = range(14)
 NODES = (Node("/dev/vfio/vfio"), Node("/dev/vfio/10"))
@@ -55,6 +59,94 @@ def test_a_function_is_bound_while_it_is_lent_and_as_before_afterwards(
     assert ("reset", "1") in kernel.log
     assert ("reset_method", "flr") not in kernel.log  # it is the first anyway
     assert list((tmp_path / "run/functions").iterdir()) == []
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    lives=st.lists(
+        st.tuples(
+            st.lists(
+                st.tuples(
+                    st.sampled_from(["lend", "lend idle", "release", "home", "reconcile"]),
+                    st.sampled_from([0, 1]),
+                ),
+                max_size=6,
+            ),
+            st.integers(-1, 20),
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_agents_do_and_wherever_they_are_killed_all_can_be_brought_home(
+    lives: list[tuple[list[tuple[str, int]], int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory)
+        kernel = Kernel(path)
+        before = kernel.outline()
+        for works, kill_at in lives:
+            Agent(kernel, path, kill_at=kill_at).run(lambda f, w=works: live(kernel, f, w))  # type: ignore[misc]
+        last = Agent(kernel, path)
+
+        async def end(functions: Functions) -> None:
+            last.now += GRACE
+            await functions.reconcile({}, ())
+            assert functions.records == {}
+
+        last.run(end)
+        assert kernel.outline() == before
+
+
+async def live(kernel: Kernel, functions: Functions, works: list[tuple[str, int]]) -> None:
+    """What an agent is asked for, one after the other."""
+    for work, number in works:
+        pool = IDLE if work == "lend idle" else VFIO
+        one = device(kernel, vf_address(number), pool)
+        match work:
+            case "release":
+                await functions.release(one.name)
+            case "home":
+                await functions.bring_home(one.name)
+            case "reconcile":
+                await functions.reconcile({one.name: (one, IDLE)}, ())
+            case _:
+                await functions.lend(one, pool, SETTINGS)
+
+
+def test_what_was_before_is_not_forgotten_when_it_is_lent_once_more(
+    kernel: Kernel, tmp_path: pathlib.Path
+) -> None:
+    before = kernel.outline()
+    one = device(kernel)
+
+    async def lend(functions: Functions) -> None:
+        for _ in range(2):
+            await functions.lend(one, VFIO, SETTINGS, holder="claim")
+
+    Agent(kernel, tmp_path).run(lend)
+    Agent(kernel, tmp_path).run(lambda functions: functions.bring_home(NAME))  # reads the record
+    assert kernel.outline() == before
+
+
+def test_several_devices_of_one_claim_are_bound_at_once(
+    kernel: Kernel, tmp_path: pathlib.Path
+) -> None:
+    both = threading.Barrier(2, timeout=10)
+    write = kernel.write
+
+    def together(path: pathlib.Path, text: str) -> None:
+        if path.name == "bind":
+            both.wait()
+        write(path, text)
+
+    kernel.write = together  # type: ignore[method-assign]
+    devices = [device(kernel, vf_address(number)) for number in range(2)]
+
+    async def work(functions: Functions) -> None:
+        await asyncio.gather(*(functions.lend(one, VFIO, NOTHING, holder="pod") for one in devices))
+        assert len(functions.records) == 2
+
+    Agent(kernel, tmp_path).run(work)
 
 
 @pytest.mark.parametrize("pool", [VFIO, IDLE], ids=["lending", "start"])
@@ -213,6 +305,10 @@ def test_what_was_just_lent_is_not_brought_home_before_the_kubelet_can_know_of_i
         await functions.reconcile({NAME: (one, VFIO)}, ())
         assert kernel.driver(VF) == "vfio-pci"
         await functions.reconcile({NAME: (one, VFIO)}, {NAME})
+        await functions.reconcile({NAME: (one, VFIO)}, ())  # the pod before had it
+        assert kernel.driver(VF) == "vfio-pci"
+        agent.now += NOTED
+        await functions.reconcile({NAME: (one, VFIO)}, {NAME})
         assert kernel.driver(VF) == "vfio-pci"
         await functions.reconcile({NAME: (one, VFIO)}, ())  # it was seen, and is no more
         assert kernel.driver(VF) == "igbvf"
@@ -236,7 +332,11 @@ def test_a_function_that_a_program_holds_goes_home_once_it_does_no_longer(
         with pytest.raises(FunctionError, match=r"is held by testpmd \(4711\)"):
             await functions.release(NAME)
         assert "testpmd (4711)" in functions.faults([one], pools(VFIO))[NAME]
-        assert kernel.driver(VF) == "vfio-pci"
+        assert functions.records[NAME].phase is Phase.BOUND
+        await functions.reconcile({}, {NAME})  # it is a pod's after all
+        assert functions.faults([one], pools(VFIO)) == {}
+        with pytest.raises(FunctionError, match=r"is held by testpmd \(4711\)"):
+            await functions.release(NAME)
         kernel.close(4711)
         await functions.reconcile({}, ())  # too early
         assert kernel.driver(VF) == "vfio-pci"
@@ -246,7 +346,7 @@ def test_a_function_that_a_program_holds_goes_home_once_it_does_no_longer(
         assert functions.faults([one], pools(VFIO)) == {}
 
     agent.run(work)
-    assert [record.message for record in caplog.records].count("Function is not home") == 1
+    assert [record.message for record in caplog.records].count("Function is not home") == 2
 
 
 def test_a_driver_that_does_not_let_go_is_waited_for_by_nobody(
