@@ -125,7 +125,7 @@ $(BASE): setup.cfg pyproject.toml hack/constraints.txt hack/setup.sh
 	touch $@
 
 $(DEV): setup.cfg pyproject.toml hack/constraints.txt hack/setup.sh
-	hack/setup.sh venv dra,lint,test,bench
+	hack/setup.sh venv dra,openstack,lint,test,bench
 	touch $(BASE) $@
 
 $(MOVER): $(wildcard netdevice_plugin/mover/src/*.[ch]) hack/build_mover.py \

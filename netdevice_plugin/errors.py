@@ -70,3 +70,7 @@ class ParameterError(ClaimError):
 
 class ClusterError(NetdevError):
     """The API server cannot be reached, or answered with an error."""
+
+
+class PortError(NetdevError):
+    """A port provider could not do what was asked of it."""

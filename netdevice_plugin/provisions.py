@@ -240,7 +240,7 @@ def _ports(section: Section) -> Ports | None:
     made = Ports(
         provider=provider,
         spare=part.number("spare", (0, MAX_PORTS), 1),
-        max=part.number("max", (1, MAX_PORTS), 8),
+        max=part.number("max", (0, MAX_PORTS), 8),
     )
     if made.spare > made.max:
         part.complain("spare", f"is more than max, {made.max}")

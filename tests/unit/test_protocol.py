@@ -1,4 +1,4 @@
-"""Each message of the kubelet's APIs as bytes, written by hand from Kubernetes' field tables.
+"""Each message of the kubelet's APIs as bytes, by hand from Kubernetes' field tables; and ours.
 
 A tag is the field's number times 8, plus 0 for a varint and 2 for what has a length.
 """
@@ -15,9 +15,10 @@ from netdevice_plugin._pb.dra.v1beta1 import dra_pb2 as drabeta
 from netdevice_plugin._pb.drahealth.v1alpha1 import drahealth_pb2 as health
 from netdevice_plugin._pb.pluginregistration.v1 import pluginregistration_pb2 as registration
 from netdevice_plugin._pb.podresources.v1 import podresources_pb2 as pods
+from netdevice_plugin._pb.portprovider.v1alpha1 import portprovider_pb2 as ports
 
 FILES: tuple[FileDescriptor, ...] = tuple(
-    module.DESCRIPTOR for module in (plugin, registration, pods, dra, drabeta, health)
+    module.DESCRIPTOR for module in (plugin, registration, pods, dra, drabeta, health, ports)
 )
 ON_NODE_1 = pods.TopologyInfo(nodes=[pods.NUMANode(ID=1)])
 
@@ -297,6 +298,24 @@ GOLDEN: tuple[tuple[Message, bytes], ...] = (
     (health.DeviceHealth(health=health.HEALTHY), b"\x10\x01"),
     (health.DeviceHealth(health=health.UNKNOWN), b""),
     (health.DeviceIdentifier(pool_name="p", device_name="d"), b"\x0a\x01p\x12\x01d"),
+    # portprovider v1alpha1, which is ours
+    (ports.Owner(node="n", pool="a.b/c"), b"\x0a\x01n\x12\x05a.b/c"),
+    (ports.Port(id="i", mac="m", leftover=True), b"\x0a\x01i\x12\x01m\x18\x01"),
+    (
+        ports.AttachRequest(owner=ports.Owner(node="n"), parameters={"k": "v"}),
+        b"\x0a\x03\x0a\x01n\x12\x06\x0a\x01k\x12\x01v",
+    ),
+    (ports.AttachResponse(port=ports.Port(id="i")), b"\x0a\x03\x0a\x01i"),
+    (
+        ports.DetachRequest(owner=ports.Owner(node="n"), id="i"),
+        b"\x0a\x03\x0a\x01n\x12\x01i",
+    ),
+    (ports.DetachResponse(), b""),
+    (ports.ListRequest(owner=ports.Owner(node="n")), b"\x0a\x03\x0a\x01n"),
+    (
+        ports.ListResponse(ports=[ports.Port(id="i"), ports.Port(id="j")]),
+        b"\x0a\x03\x0a\x01i\x0a\x03\x0a\x01j",
+    ),
 )
 CASES = pytest.mark.parametrize(
     ("message", "wire"),
@@ -351,6 +370,9 @@ def test_the_methods_have_the_paths_that_the_kubelet_calls_and_serves() -> None:
         "/k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin/NodePrepareResources",
         "/k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin/NodeUnprepareResources",
         "/v1alpha1.DRAResourceHealth/NodeWatchResources",
+        "/netdevice_plugin.portprovider.v1alpha1.PortProvider/Attach",
+        "/netdevice_plugin.portprovider.v1alpha1.PortProvider/Detach",
+        "/netdevice_plugin.portprovider.v1alpha1.PortProvider/List",
     }
     streaming = [
         method.name
