@@ -266,6 +266,9 @@ class Functions:
 
     def _lend(self, device: Device, pool: Pool, settings: VfSettings, holder: str) -> None:
         record = self.records.get(device.name)
+        pci = device.interface.pci
+        if settings == pool.vf and pci and self._bus.pf(pci.address) is None:
+            settings = _AS_IT_IS  # a pool's are for those of its devices that are VFs
         if record and not self._fits(record, pool):
             self._home(record)
             record = None

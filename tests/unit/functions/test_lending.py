@@ -432,10 +432,11 @@ def test_settings_are_for_virtual_functions_alone(kernel: Kernel, tmp_path: path
     async def work(functions: Functions) -> None:
         with pytest.raises(FunctionError, match="is no virtual function"):
             await functions.lend(one, VFIO, SETTINGS)
-        await functions.lend(one, VFIO, NOTHING)
+        await functions.lend(one, dataclasses.replace(VFIO, vf=SETTINGS), SETTINGS)  # its pool's
 
     Agent(kernel, tmp_path).run(work)
     assert kernel.driver("0000:04:00.0") == "vfio-pci"
+    assert kernel.given == {}
 
 
 def refused(kernel: Kernel, path: pathlib.Path, one: Device, pool: Pool, **how: str) -> str:
