@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from netdevice_plugin.dra.claims import THREADS
+from netdevice_plugin.functions.lending import THREADS as BINDING
 from tests.e2e.agent import Agent
 
 PATIENCE = 60.0  # seconds
@@ -20,7 +21,12 @@ _ALIKE = 3  # looks in a row, before an agent is believed to be at rest
 
 # Threads that come when they are needed and stay, up to so many; see ARCHITECTURE.md. gRPC keeps
 # one for each processor, but 16 at most, and ends others when they were idle for 20 s.
-CEILINGS = {"claims": THREADS, "asyncio": min(32, (os.cpu_count() or 1) + 4), "event_engine": 16}
+CEILINGS = {
+    "claims": THREADS,
+    "functions": BINDING,
+    "asyncio": min(32, (os.cpu_count() or 1) + 4),
+    "event_engine": 16,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
