@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import select
 import threading
@@ -11,7 +12,8 @@ from collections.abc import Callable
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-TIMEOUT = 20.0  # seconds; a loaded machine is slow, a lost event is for ever
+# Seconds; a loaded machine is slow, an emulated one more so, a lost event is for ever.
+TIMEOUT = 90.0 if "NDP_GUEST" in os.environ else 20.0
 
 
 class _Wake(FileSystemEventHandler):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 QMP = "qmp"  # the virtio-serial port that is QEMU's monitor
 HUGEPAGES = 320  # of 2 MiB, half of them on each NUMA node
-SLOTS = ("slot0", "slot1", "slot2")  # free root ports
+SLOTS = ("slot0", "slot1", "slot2", "slot3")  # free root ports
 
 # An igb without VFs, one with them on a NUMA node of its own, and a virtio NIC. The IOMMU is
 # there for who asks for it: the kernel's own drivers do without translation (iommu=pt).

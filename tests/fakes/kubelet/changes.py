@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-TIMEOUT = 20.0  # seconds; a loaded machine is slow, a lost event is for ever
+# Seconds; a loaded machine is slow, an emulated one more so, a lost event is for ever.
+TIMEOUT = 90.0 if "NDP_GUEST" in os.environ else 20.0
 Found = TypeVar("Found")
 
 
