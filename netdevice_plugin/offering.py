@@ -330,8 +330,8 @@ class _Maker:
         last = self.listed.get(name)
         if here is None and not (last and last[1].device.made):
             # Without a mover there is no record: a link that the runtime moved is just away.
-            what = "function" if pci_address_of(name) else "link"
-            return "" if pool.injection is Injection.NATIVE else f"its {what} is gone"
+            gone = "its function is gone" if pci_address_of(name) else "its link is gone"
+            return "" if pool.injection is Injection.NATIVE else gone
         protection = self.present.snapshot.protection_of(here) if here else None
         if protection and protection.hard:
             return f"it {protection.reason}"

@@ -104,7 +104,7 @@ def _lines(request: str, given: Sequence[Given]) -> Iterator[str]:
     word = re.sub(r"[^A-Z0-9]", "_", request.upper())
     if names := [one.name for one in mine if one.name]:
         yield f"NETDEVICE_{word}={','.join(names)}"
-    devices = [one.device for one in mine]
+    devices = [(one.with_nodes(()) if one.result.admin else one).device for one in mine]
     rdma = any(one.delivery.rdma for one in mine)
     for name, value in pciinfo.variables(word, devices, rdma=rdma):
         yield f"{name}={value}"

@@ -177,6 +177,14 @@ def test_a_userspace_device_is_given_by_its_nodes_once_they_are_known() -> None:
     assert not bare.device_nodes
 
 
+def test_a_userspace_device_that_may_only_be_looked_at_has_no_nodes() -> None:
+    one = asked(FUNCTION).with_nodes(NODES)
+    look = dataclasses.replace(one, result=dataclasses.replace(one.result, admin=True))
+    [edits] = built(look).values()
+    assert edits == cdi.ContainerEdits(env=edits.env)
+    assert not any("vfio" in line for line in edits.env)
+
+
 def test_what_a_claim_asks_of_a_virtual_function_is_over_what_its_pool_sets() -> None:
     delivery = dataclasses.replace(HOOKS, vf=VfSettings(vlan=100, trust=True))
     one = asked(FUNCTION, delivery, vf=VfSettings(trust=False, mac="02:00:00:00:00:01"))
