@@ -96,9 +96,10 @@ class Binding:
         undone, and FunctionError says what failed; where undoing fails the record stays.
         """
         state = self._state(wanted.address)
-        for driver in {state.driver, wanted.target}:  # its group may be open by a neighbour's
-            if groups.is_userspace(driver):
-                self.check_free(wanted.address, driver)
+        if groups.is_userspace(state.driver):
+            self.check_free(wanted.address, state.driver)
+        elif any(groups.is_userspace(member.driver) for member in state.members):
+            self.check_free(wanted.address, wanted.target)  # somebody may have the group
         made = dataclasses.replace(
             wanted,
             phase=Phase.BINDING,

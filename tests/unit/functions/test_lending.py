@@ -519,6 +519,7 @@ def test_a_group_that_a_stranger_has_open_is_not_lent(
     kernel: Kernel, tmp_path: pathlib.Path
 ) -> None:
     one = device(kernel)
+    kernel.add("0000:04:00.0", "vfio-pci", "0x030000", 10)
     kernel.open(31, "/dev/vfio/10", "qemu-system-x86")
     assert refused(kernel, tmp_path, one, VFIO) == f"{VF} is held by qemu-system-x86 (31)"
 
