@@ -10,7 +10,8 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "steps.h"
 
@@ -47,7 +48,8 @@ static int call(const struct ethtool *e, void *data)
 
     memcpy(request.ifr_name, e->link, strlen(e->link));
     request.ifr_data = data;
-    return ioctl(e->fd, SIOCETHTOOL, &request) < 0 ? -errno : 0;
+    /* The C library's own brings 200 bytes of translations for kernels of 32 bits. */
+    return syscall(SYS_ioctl, e->fd, SIOCETHTOOL, &request) < 0 ? -errno : 0;
 }
 
 static int change(const struct ethtool *e, void *data)

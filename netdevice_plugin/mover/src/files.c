@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "steps.h"
@@ -46,14 +47,21 @@ int make_directories(const char *path)
     return 0;
 }
 
+int open_file(const char *path, int flags, unsigned mode)
+{
+    long fd = syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, mode);
+
+    return fd < 0 ? -errno : (int)fd;
+}
+
 ssize_t read_file(const char *path, char *buffer, size_t size)
 {
     size_t used = 0;
     ssize_t got = 1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open_file(path, O_RDONLY | O_NOFOLLOW, 0);
 
     if (fd < 0)
-        return -errno;
+        return fd;
     while (used < size && got > 0) {
         got = read(fd, buffer + used, size - used);
         if (got < 0 && errno == EINTR)
@@ -103,9 +111,9 @@ int replace_file(const char *path, const char *data, size_t size)
     temporary_path(temporary, path);
     step("write");
     /* One that a killed mover left is ours by the device's lock: start over. */
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644);
     if (fd < 0)
-        return -errno;
+        return fd;
     step("written in part");
     int rc = write_all(fd, data, size);
     if (close(fd) < 0 && rc == 0)
@@ -121,10 +129,10 @@ int replace_file(const char *path, const char *data, size_t size)
 
 int write_in_place(const char *path, const char *data, size_t size)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int fd = open_file(path, O_WRONLY, 0);
 
     if (fd < 0)
-        return -errno;
+        return fd;
     step("sysctl");
     ssize_t put = write(fd, data, size);
     int rc = put < 0 ? -errno : 0;

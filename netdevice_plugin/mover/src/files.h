@@ -11,6 +11,9 @@
 /* DIRECTORY/PART/NAME in a buffer of PATH_SIZE. */
 void path_join(char out[PATH_SIZE], const char *directory, const char *part, const char *name);
 
+/* open(2) with O_CLOEXEC, and `mode` where it creates; the C library's own is of 270 bytes. */
+int open_file(const char *path, int flags, unsigned mode);
+
 /* mkdir -p with mode 0755. */
 int make_directories(const char *path);
 

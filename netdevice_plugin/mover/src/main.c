@@ -139,8 +139,7 @@ static int open_lock(const struct mover *mover)
     char path[PATH_SIZE];
 
     path_join(path, mover->options->run_dir, "locks", mover->options->device);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    return fd < 0 ? -errno : fd;
+    return open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0644);
 }
 
 int lock_device(struct mover *mover)
@@ -316,7 +315,7 @@ static void fill_standard_descriptors(void)
     int fd = 0;
 
     while (fd >= 0 && fd <= STDERR_FILENO)
-        fd = open("/dev/null", O_RDWR);
+        fd = open_file("/dev/null", O_RDWR, 0);
     if (fd >= 0)
         close(fd);
 }

@@ -36,9 +36,7 @@ static void proc_path(char out[PATH_SIZE], int pid, const char *file)
 
 static int open_read(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    return fd < 0 ? -errno : fd;
+    return open_file(path, O_RDONLY, 0);
 }
 
 int netns_own(void)
@@ -197,9 +195,9 @@ int pin_mount(const char *path, int netns)
     if (rc < 0)
         return rc;
     step("make the pin's file");
-    int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0444);
+    int fd = open_file(path, O_RDONLY | O_CREAT | O_NOFOLLOW, 0444);
     if (fd < 0)
-        return -errno;
+        return fd;
     close(fd);
     text_init(&text, source, sizeof source);
     text_put(&text, "/proc/self/fd/");

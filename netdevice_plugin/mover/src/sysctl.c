@@ -161,9 +161,9 @@ static ssize_t sysctl_read(const char *directory, const char *link, const char *
     char path[PATH_SIZE];
 
     sysctl_path(path, directory, link, file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open_file(path, O_RDONLY, 0);
     if (fd < 0)
-        return -errno;
+        return fd;
     ssize_t length = read(fd, out, size - 1); /* all of it: a setting is a line */
     if (length < 0)
         length = -errno;
