@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdevice_plugin.attachments import Holder, Phase
+from netdevice_plugin.attachments import Holder, HostLink, Phase
 from netdevice_plugin.loans.loan import Life, Seen
 from netdevice_plugin.loans.reconcile import (
     EAGER,
@@ -50,6 +52,13 @@ def test_the_runtime_has_some_seconds_for_its_own_poststop() -> None:
     reason = "container cccccccccccc of default/web-0 is dead"
     decision = Decision(Kind.ABANDONED, "eth1", reason)
     assert decide([made], 100 + GRACE) == Verdict((decision,), None)
+
+
+def test_a_link_that_was_born_in_a_pod_is_reclaimed_like_any_other() -> None:
+    link = HostLink(name="net1", ifindex=0, kind="macvlan")
+    born = dataclasses.replace(record("lan-0", WEB), born=True, link=link)
+    (decision,) = decide([loan(born, Life.DEAD)], GRACE).decisions
+    assert (decision.kind, decision.device) == (Kind.ABANDONED, "lan-0")
 
 
 def test_the_seconds_count_from_the_last_ones_death() -> None:
