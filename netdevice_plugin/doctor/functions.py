@@ -147,9 +147,9 @@ def check(facts: Userspace) -> Iterator[Finding]:
     """Judge one pool's driver and groups."""
     yield _driver(facts)
     if facts.backends and State.LOADED not in {state for _, state in facts.backends}:
-        names = " or ".join(name for name, _ in facts.backends)
+        names = " nor ".join(name for name, _ in facts.backends)
         loadable = [name for name, state in facts.backends if state is State.LOADABLE]
-        remedy = f"modprobe {loadable[0] if loadable else names}"
+        remedy = f"modprobe {loadable[0] if loadable else facts.backends[0][0]}"
         text = f"neither {names} is loaded: a program can open its device, and map no memory"
         yield warn("userspace/vfio", facts.pool.kind, text, remedy)
     shared = 0
