@@ -48,7 +48,6 @@ class Delivery:
     run_dir: Path
     timeout: int  # seconds, of each hook
     vf: VfSettings = _AS_IT_IS  # for virtual functions
-    reset: bool = False
     rdma: bool = False
 
     @classmethod
@@ -60,7 +59,6 @@ class Delivery:
             run_dir=config.run_dir,
             timeout=config.hook_timeout,
             vf=pool.vf,
-            reset=pool.reset,
             rdma=pool.rdma,
         )
 
@@ -201,8 +199,6 @@ def _pools_options(
             yield from ("--as", interface.name)
     if interface.vf and (words := " ".join(_vf_words(vf))):
         yield from ("--vf", words)
-    if interface.vf and delivery.reset:
-        yield "--reset"
     if interface.rdma and delivery.rdma:
         yield from ("--rdma", interface.rdma)
 

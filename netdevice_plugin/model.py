@@ -280,7 +280,7 @@ class Pool:
     selectors: tuple[Selector, ...] = ()  # ORed; none selects nothing
     require_carrier: bool = False  # a link without carrier is unhealthy
     vf: VfSettings = _AS_THEY_ARE  # for those that are virtual functions
-    reset: bool = False  # reset the function when it comes home
+    reset: bool = False  # reset the function when it comes home from a program
     rdma: bool = False  # with a link comes its RDMA device
     userspace: Userspace | None = None
     create: Creation | None = None

@@ -36,6 +36,7 @@ MAX_PORTS = 255
 
 _MOVER_ONLY = "needs the mover, and injection: native does without it"
 _NO_LINK = "makes no sense with a driver: its devices have no link"
+_NO_DRIVER = "is for functions with a driver: the kernel's drivers of links do not outlive it"
 _PROVIDERS = "command, grpc or openstack"
 
 
@@ -68,6 +69,8 @@ def check(section: Section, pool: Pool) -> None:
         wrong.append((("vf", "resetAtReturn", "rdma", "create", "driver"), _MOVER_ONLY))
     if pool.userspace:
         wrong.append((("rdma", "requireCarrier"), _NO_LINK))
+    elif not pool.create and pool.injection is not Injection.NATIVE:
+        wrong.append((("resetAtReturn",), _NO_DRIVER))
     if pool.create:
         others = ("selectors", "driver", "vf", "resetAtReturn", "rdma", "ports")
         wrong.append((others, "is for links that are there, and create makes them"))

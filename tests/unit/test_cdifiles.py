@@ -284,17 +284,16 @@ def test_a_link_that_is_nowhere_to_be_seen_has_no_number() -> None:
 
 
 def test_a_virtual_function_is_set_up_as_the_pool_says() -> None:
-    pool = dataclasses.replace(POOL, vf=SETTINGS, reset=True)
+    pool = dataclasses.replace(POOL, vf=SETTINGS)
     assert options(device(VF), pool) == (
         "--vf",
         "mac 02:00:00:00:00:01 vlan 100 qos 3 protocol 802.1ad spoofchk on trust off "
         "link-state enable min-tx-rate 0 max-tx-rate 1000",
-        "--reset",
     )
 
 
 def test_nothing_of_a_virtual_function_is_done_to_another_link() -> None:
-    assert options(device(CARD), dataclasses.replace(POOL, vf=SETTINGS, reset=True)) == ()
+    assert options(device(CARD), dataclasses.replace(POOL, vf=SETTINGS)) == ()
 
 
 def test_what_is_asked_of_a_virtual_function_stands_in_the_pools_place() -> None:

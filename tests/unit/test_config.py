@@ -83,7 +83,6 @@ def test_the_example_of_the_manual_says_what_it_seems_to_say() -> None:
                     min_tx_rate=0,
                     max_tx_rate=10000,
                 ),
-                reset=True,
                 rdma=True,
                 selectors=(
                     Selector(
@@ -97,6 +96,7 @@ def test_the_example_of_the_manual_says_what_it_seems_to_say() -> None:
             Pool(
                 name="dpdk",
                 userspace=Userspace(driver="vfio-pci"),
+                reset=True,
                 selectors=(Selector(pf_names=(PfRange(name="ens1f0", vfs=((10, 15),)),)),),
             ),
             Pool(
@@ -225,6 +225,7 @@ VALID = {
     "vlans": with_create(VLAN + ", protocol: 802.1ad"),
     "create-carrier": with_create(VLAN, requireCarrier="true", frontend="dra", rdma="false"),
     "ports": with_ports(COMMAND, ", spare: 0, max: 255"),
+    "ports-none": with_ports(COMMAND, ", max: 0, spare: 0"),
     "ports-grpc": with_ports("grpc: /run/ports.sock"),
     "ports-openstack": with_ports("openstack: {network: tenant net}"),
     "sriov": with_sriov("{pf: eth0, numVfs: 4}", "{pf: '0000:03:00.0', numVfs: 0}"),
@@ -234,6 +235,7 @@ VALID = {
 INVALID = {
     "driver-unknown": with_pool(driver="igb_uio"),
     "driver-empty": with_pool(driver="''"),
+    "reset-alone": with_pool(resetAtReturn="true"),
     "bind-at-alone": with_pool(bindAt="start"),
     "consent-alone": with_pool(allowNoIommu="false"),
     "bind-at-word": with_pool(driver="vfio-pci", bindAt="never"),
@@ -291,7 +293,7 @@ INVALID = {
     "openstack-no-network": with_ports("openstack: {cloud: here}"),
     "openstack-unknown": with_ports("openstack: {network: n, project: p}"),
     "ports-max": with_ports(COMMAND, ", max: 256"),
-    "ports-no-max": with_ports(COMMAND, ", max: 0, spare: 0"),
+    "ports-less-than-none": with_ports(COMMAND, ", max: -1, spare: 0"),
     "sriov-mapping": POOL + "sriov: {pf: eth0, numVfs: 4}\n",
     "sriov-null": with_sriov("~"),
     "sriov-no-pf": with_sriov("{numVfs: 4}"),
@@ -659,7 +661,7 @@ userspaces = st.builds(
 kinds_of_pools = st.one_of(
     st.fixed_dictionaries(
         {"selectors": st.tuples(selectors)},
-        optional={"vf": vf_settings, "reset": st.booleans(), "rdma": st.booleans()},
+        optional={"vf": vf_settings, "rdma": st.booleans()},
     ),
     st.fixed_dictionaries(
         {"selectors": st.tuples(selectors), "userspace": userspaces},

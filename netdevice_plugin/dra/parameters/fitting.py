@@ -144,6 +144,8 @@ def _check_vlan(parameters: Parameters, interface: Interface) -> Iterator[str]:
         return
     if interface.link_type != "ether":
         yield f"vlan: the link is of type {interface.link_type}, and only Ethernet has VLANs"
+    if interface.kind == "ipvlan":
+        yield "vlan: an ipvlan bears none"
     lower, name = names_in_pod(parameters, interface)
     if name == lower:
         yield f"interfaceName: {name} is the name of the link below the VLAN, which keeps it"

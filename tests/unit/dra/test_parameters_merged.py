@@ -360,6 +360,11 @@ LINKS: dict[str, tuple[Interface, dict[str, Any], str]] = {
         {"mac": "02:00:00:00:00:01"},
         "mac: an ipvlan has that of its parent",
     ),
+    "vlan on an ipvlan": (
+        changed(kind="ipvlan"),
+        {"vlan": {"id": 5}},
+        "vlan: an ipvlan bears none",
+    ),
     "vlan on a tunnel": (
         changed(link_type="none"),
         {"vlan": {"id": 5}},
