@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from netdevice_plugin.dra.cluster.answers import Object
 from netdevice_plugin.dra.cluster.api import Event, Listed
-from netdevice_plugin.dra.cluster.errors import NotFoundError, UnreachableError
+from netdevice_plugin.dra.cluster.errors import ExpiredError, NotFoundError, UnreachableError
 
 LATENCY = 0.01  # seconds that a request takes
 
@@ -108,6 +108,11 @@ class Slices:
         self.slices: dict[str, Object] = {}
         self._watch: asyncio.Queue[Event | Exception | None] | None = None
         self._history: list[Event] = []
+        self._oldest = 0
+
+    def compact(self) -> None:
+        """Forget what was, as an API server does: watches from then on are refused (410)."""
+        self._oldest = int(self._ledger.version())
 
     def wipe(self) -> None:
         """Delete all, as the kubelet does when it starts."""
@@ -140,6 +145,8 @@ class Slices:
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """See `Api`."""
         await self._ledger.answer("watch")
+        if int(position) < self._oldest:
+            raise ExpiredError("too old resource version")
         self._watch = asyncio.Queue()
         for event in self._history:
             if int(event.position) > int(position):

@@ -99,14 +99,20 @@ class Publisher:
 
     async def _follow(self) -> None:
         backoff = self._backoff()
+        expired = False  # twice in a row
         while True:
             asked = 0.0
             try:
                 if not self._position:
                     await self._list()
                 await self._watch(backoff)
+                expired = False
             except ExpiredError:
                 self._interrupted()
+                expired = not expired
+                if expired:  # the server is there, and each has waited for it by itself
+                    await asyncio.sleep(self._chance() * self._timing.first_retry)
+                    continue
             except ClusterError as error:
                 self._interrupted(lost=isinstance(error, NotFoundError))
                 self._trouble(_FOLLOWING, error)

@@ -74,6 +74,37 @@ def test_a_watch_that_is_ended_at_once_is_opened_later_and_later() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
+def test_a_server_that_is_back_and_has_forgotten_is_listed_within_a_second(seed: int) -> None:
+    async def scene() -> float:
+        ledger = Ledger()
+        async with publishing(ledger, seed) as (_, slices):
+            ledger.leave()
+            slices.cut(RESET)
+            slices.compact()
+            await asyncio.sleep(600)
+            ledger.away = False
+            tried = watches(ledger)
+            await until(lambda: watches(ledger) > tried, 61)
+            return await until(lambda: watches(ledger) > tried + 1, 61)
+
+    assert run(scene()) < 1.2
+
+
+def test_a_server_that_forgets_at_once_is_listed_later_and_later() -> None:
+    async def scene() -> int:
+        ledger = Ledger()
+        async with publishing(ledger) as (_, slices):
+            slices.cut(RESET)
+            before = watches(ledger)
+            for _ in range(6000):
+                slices.compact()
+                await asyncio.sleep(0.1)
+            return watches(ledger) - before
+
+    assert run(scene()) < 60  # in ten minutes
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_in_a_storm_slices_are_back_in_time(seed: int) -> None:
     """Kubelets start, people delete, watches end, the API server is away: every few seconds."""
 
