@@ -10,7 +10,18 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import agent, commands, containers, dra, functions, listing, machine, moving, scale
+from benchmarks import (
+    agent,
+    commands,
+    containers,
+    dra,
+    forwarding,
+    functions,
+    listing,
+    machine,
+    moving,
+    scale,
+)
 from benchmarks.numbers import Table
 
 _PATIENCE = 600  # seconds at most before each table, with --wait
@@ -27,9 +38,11 @@ FULL: Mapping[str, Part] = {
     "agent": functools.partial(agent.following, (1, 64, 512, 2048), agent.FULL),
     "containers": functools.partial(containers.starts, ("ifb", "veth", "macvlan"), 40),
     "dra": functools.partial(dra.claiming, (64, 512, 2048), dra.FULL),
+    "forwarding": functools.partial(forwarding.forwarding, 40),
     "scale": functools.partial(scale.simulated, scale.FULL, scale.ALTERNATIVES),
     "scale-http": functools.partial(scale.over_http, scale.FULL, scale.CHOSEN[0][1]),
 }
+# All but those that boot an emulated machine.
 QUICK: Mapping[str, Part] = {
     "mover": functools.partial(moving.against_kernel, 2, ("veth",)),
     "start": functools.partial(moving.first_request, 2),
@@ -72,7 +85,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cpu", type=int, help="run everything on this one processor")
     parser.add_argument("--markdown", action="store_true", help="tables for docs/benchmarks.md")
     options = parser.parse_args()
-    if unknown := set(options.part) - set(FULL):
+    if unknown := set(options.part) - set(QUICK if options.quick else FULL):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
 
