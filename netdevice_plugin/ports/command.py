@@ -78,6 +78,16 @@ class Command:
         raise self._failed(process.returncode or 0, said)
 
     async def _start(self) -> asyncio.subprocess.Process:
+        """Start it; whoever is cancelled meanwhile ends it in the same way as later."""
+        starting = asyncio.ensure_future(self._run())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(RefusedError):
+                await self._end(await starting)
+            raise
+
+    async def _run(self) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
                 *self._argv,
@@ -123,6 +133,7 @@ async def _talk(process: asyncio.subprocess.Process, request: bytes) -> tuple[by
         return answer, await complaint
     finally:
         complaint.cancel()
+        await asyncio.gather(complaint, return_exceptions=True)
 
 
 async def _all(stream: asyncio.StreamReader) -> bytes:
@@ -144,11 +155,17 @@ async def _tail(stream: asyncio.StreamReader) -> bytes:
 async def _stop(process: asyncio.subprocess.Process, grace: float) -> None:
     if process.returncode is None:
         _signal(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await process.wait()
+        await _ended(process, grace)
     _signal(process.pid, signal.SIGKILL)  # what it started and left behind is in its group
-    await process.wait()
+    await _ended(process, GRACE)
+
+
+async def _ended(process: asyncio.subprocess.Process, seconds: float) -> None:
+    """Wait for its end, and for that of its pipes: asyncio knows of none while they are full."""
+    assert process.stdout and process.stderr  # noqa: S101, PT018 - they are pipes
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(_tail(process.stdout), _tail(process.stderr), process.wait())
 
 
 def _signal(group: int, number: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import Callable, Collection, Mapping
 
 from netdevice_plugin.model import Snapshot
@@ -25,18 +27,22 @@ class Ports:
     until it is not there any more; `changed` is called when it is another.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         node: str,
         *,
         changed: Callable[[], object],
         observer: Observer | None = None,
         connect: Connect = connect,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._node = node
         self._changed = changed
         self._observer = observer or Silence()
         self._connect = connect
+        self._clock = clock
+        self._chance = chance
         self._keepers: dict[str, Keeper] = {}
         self._wanted = asyncio.Event()
 
@@ -129,6 +135,8 @@ class Ports:
                 provider=self._connect(settings.provider, Owner(node=self._node, pool=kind)),
                 observer=self._observer,
                 changed=self._changed,
+                clock=self._clock,
+                chance=self._chance,
             )
         keeper.settings = settings
         return keeper
