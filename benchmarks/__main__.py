@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks import (
     agent,
+    born,
     commands,
     containers,
     dra,
@@ -30,6 +31,7 @@ Part = Callable[[], Table]
 
 FULL: Mapping[str, Part] = {
     "mover": functools.partial(moving.against_kernel, 200, moving.KINDS),
+    "born": functools.partial(born.against_moved, 200),
     "start": functools.partial(moving.first_request, 60),
     "hooks": functools.partial(moving.against_hooks, 20, ("veth", "macvlan")),
     "inventory": functools.partial(listing.listing, (1, 100, 1000, 4000), 9),
@@ -45,6 +47,7 @@ FULL: Mapping[str, Part] = {
 # All but those that boot an emulated machine.
 QUICK: Mapping[str, Part] = {
     "mover": functools.partial(moving.against_kernel, 2, ("veth",)),
+    "born": functools.partial(born.against_moved, 2),
     "start": functools.partial(moving.first_request, 2),
     "hooks": functools.partial(moving.against_hooks, 1, ("veth",)),
     "inventory": functools.partial(listing.listing, (1, 20), 1),

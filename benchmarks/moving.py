@@ -52,27 +52,29 @@ def _beside_kernel(kind: str, pairs: int) -> list[tuple[str, ...]]:
         there, back = _sent(here)
         with sides(here.host, here.pod) as by_inode:
             replays = Replay(there, by_inode), Replay(back, by_inode)
-            times = here.host.call(lambda: _in_turn((_mover(here), _warm(*replays)), pairs))
+            times = here.host.call(lambda: in_turn((lent_by_mover(here), _warm(*replays)), pairs))
         here.check(before)
     rows: list[tuple[str, ...]] = []
     for index, way in enumerate(("attach", "detach")):
-        whole, bare = (_wall(each[index]) for each in times)
+        whole, bare = (wall(each[index]) for each in times)
         low, high = whole.bounds(bare)
         rows.append(
             (
                 *(f"{kind} {way}", str(whole), whole.spread, str(bare), bare.spread),
                 *(ratio(whole.over(bare)), f"{low:.2f}..{high:.2f}", ratio(whole.pairwise(bare))),
-                *(str(_cpu(each[index])) for each in times),
+                *(str(cpu(each[index])) for each in times),
             )
         )
     return rows
 
 
-def _wall(times: Sequence[Took]) -> Samples:
+def wall(times: Sequence[Took]) -> Samples:
+    """How long each took."""
     return Samples(tuple(took.wall for took in times))
 
 
-def _cpu(times: Sequence[Took]) -> Samples:
+def cpu(times: Sequence[Took]) -> Samples:
+    """How long each was not waiting."""
     return Samples(tuple(took.cpu for took in times))
 
 
@@ -94,7 +96,8 @@ def _watched(here: Stage, argv: Sequence[str], stdin: bytes) -> tuple[Request, .
     return requests
 
 
-def _mover(here: Stage) -> Way:
+def lent_by_mover(here: Stage) -> Way:
+    """Run the mover for the stage's link, there and back."""
     attach, detach = here.attach(), here.detach()
     creating, stopped = here.creating, here.stopped
     return lambda: timed(attach, creating), lambda: timed(detach, stopped)
@@ -115,7 +118,7 @@ def _warm(*replays: Replay) -> Way:
     return lambda: run(0), lambda: run(1)
 
 
-def _in_turn(ways: Sequence[Way], rounds: int) -> list[Round]:
+def in_turn(ways: Sequence[Way], rounds: int) -> list[Round]:
     """Send the link there and back each way in turn, every other round in the reverse order."""
     found: list[Round] = [([], []) for _ in ways]
     for number in range(-1, rounds):
@@ -197,12 +200,12 @@ def against_hooks(rounds: int, kinds: Sequence[str]) -> Table:
 def _beside_hooks(kind: str, rounds: int) -> list[tuple[str, ...]]:
     with stage(kind) as here:
         before = here.at_home()
-        ways = (_mover(here), _shell(here), _pyroute2(here))
-        times = here.host.call(lambda: _in_turn(ways, rounds))
+        ways = (lent_by_mover(here), _shell(here), _pyroute2(here))
+        times = here.host.call(lambda: in_turn(ways, rounds))
         here.check(before)
     rows: list[tuple[str, ...]] = []
     for index, way in enumerate(("attach", "detach")):
-        own, shell, python = (_wall(each[index]) for each in times)
+        own, shell, python = (wall(each[index]) for each in times)
         rows.append(
             (
                 *(f"{kind} {way}", str(own), str(shell), shell.spread, str(python)),

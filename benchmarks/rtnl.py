@@ -17,6 +17,7 @@ _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _IFINFOMSG = 16
 _REQUEST, _CREATE = 0x5, 0x600  # NLM_F_REQUEST | NLM_F_ACK; NLM_F_CREATE | NLM_F_EXCL
 _IFNAME, _MTU, _LINKINFO, _GROUP, _KIND = 3, 4, 18, 27, 1
+_LINK, _NET_NS_FD, _DATA, _MACVLAN_MODE = 5, 28, 2, 1
 _GROUP_LINK = 1  # RTMGRP_LINK
 _IFADDRMSG = struct.Struct("=BBBBI")
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -35,6 +36,19 @@ class Links:
         kind = _attribute(_LINKINFO, _attribute(_KIND, b"ifb"))
         group_ = _attribute(_GROUP, struct.pack("=I", group))
         self._ask(NEW, _CREATE, bytes(_IFINFOMSG) + _name(name) + group_ + kind)
+
+    def create_macvlan(self, name: str, parent: int, netns: int) -> None:
+        """Make one of mode bridge in another namespace, of which that is a descriptor."""
+        mode = _attribute(_MACVLAN_MODE, struct.pack("=I", 4))
+        info = _attribute(_KIND, b"macvlan") + _attribute(_DATA, mode)
+        where = (_LINK, parent), (_NET_NS_FD, netns)
+        numbers = b"".join(_attribute(key, struct.pack("=I", value)) for key, value in where)
+        body = bytes(_IFINFOMSG) + _name(name) + numbers + _attribute(_LINKINFO, info)
+        self._ask(NEW, _CREATE, body)
+
+    def set_up(self, name: str) -> None:
+        """Set IFF_UP."""
+        self._ask(NEW, 0, struct.pack("=BxHiII", 0, 0, 0, 1, 1) + _name(name))
 
     def remove(self, name: str) -> None:
         """Remove a link, which takes the kernel some 20 ms."""

@@ -39,14 +39,15 @@ class Stage:
 
     def attach(self) -> tuple[str, ...]:
         """The mover's command line, as the CDI file has it."""
-        return (*self._mover("attach"), *identity(self.host))
+        return (*self.command("attach"), *identity(self.host))
 
     def detach(self) -> tuple[str, ...]:
         """Likewise."""
-        return self._mover("detach")
+        return self.command("detach")
 
-    def _mover(self, command: str) -> tuple[str, ...]:
-        own = ("--device", DEVICE, "--run-dir", str(self.directory))
+    def command(self, command: str, device: str = DEVICE) -> tuple[str, ...]:
+        """What each of its command lines begins with."""
+        own = ("--device", device, "--run-dir", str(self.directory))
         return (str(mover.binary()), command, *own)
 
     def at_home(self) -> list[str]:

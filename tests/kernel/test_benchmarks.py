@@ -8,6 +8,7 @@ import sys
 
 TITLES = (
     "Mover, whole process, against the bare kernel work",
+    "Born in the pod, against moved there",
     "Start of the mover",
     "Mover against hooks that one could write",
     "Inventory and CDI file",
