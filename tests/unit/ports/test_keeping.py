@@ -154,7 +154,8 @@ def test_a_port_goes_when_it_was_kept_from_pods_and_nobody_has_it() -> None:
 )
 def test_it_does_not_go_while(yet: dict[str, object]) -> None:
     memory, seen = going(**yet)
-    _, plan = keeping.decide(settings(2), seen, memory, 1000.0 + DRAIN)
+    after, plan = keeping.decide(settings(), seen, memory, 1000.0 + DRAIN)
+    assert list(after.leaving) == ["two"]
     assert plan.detach is None
 
 
