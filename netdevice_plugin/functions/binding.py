@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +20,10 @@ from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions import groups, holders
 from netdevice_plugin.functions.nodes import DEV, nodes
 from netdevice_plugin.functions.record import FunctionRecord, Link, Phase, VfBefore
+from netdevice_plugin.functions.saying import about, after, doing, why_not_bound
 from netdevice_plugin.functions.store import Store
 from netdevice_plugin.functions.sysfs import Bus, State
+from netdevice_plugin.functions.unbinding import Unbinding
 from netdevice_plugin.model import Address, Interface
 from netdevice_plugin.provisioning import VfSettings
 
@@ -86,7 +86,7 @@ class Binding:
         self._dev = dev
         self._patience = patience
         self._step = step
-        self._unbinding: dict[str, _Unbinding] = {}
+        self._unbinding: dict[str, Unbinding] = {}
 
     def bind(self, wanted: FunctionRecord, settings: VfSettings, seen: Interface) -> FunctionRecord:
         """Give a function its driver, and the PF what it should know of it; returns the record.
@@ -123,7 +123,7 @@ class Binding:
         try:
             self._set_vf(made, settings)
         except FunctionError as error:
-            with _after(error):
+            with after(error):
                 self._restore_vf(made)
                 self._write(dataclasses.replace(record, holder="", vf=None))
             raise
@@ -184,7 +184,7 @@ class Binding:
         ifindex = self._bus.ifindex(address)
         if not ifindex:
             return None
-        with _about(address):
+        with about(address):
             found = self._links.look(ifindex)
         same = seen.ifindex == ifindex
         return Link(
@@ -208,7 +208,7 @@ class Binding:
         if place is None:
             raise FunctionError(f"{address} is no virtual function, and has no settings of one")
         pf, number = place
-        with _about(address):
+        with about(address):
             current = self._links.vf(self._pf_link(pf), number)
         if link and link.own_mac and current.mac == link.mac:
             # What the VF's driver has chosen is no order of the PF's. Set as one, it would
@@ -223,7 +223,7 @@ class Binding:
     def _set_vf(self, record: FunctionRecord, settings: VfSettings) -> None:
         if record.vf and settings != _AS_IT_IS:
             self._step("vf")
-            with _about(record.address):
+            with about(record.address):
                 self._links.set_vf(self._pf_link(record.vf.pf), record.vf.number, settings)
 
     def _bind(self, record: FunctionRecord, settings: VfSettings) -> None:
@@ -233,7 +233,7 @@ class Binding:
             self._set_vf(record, settings)
             return
         self._step("override")
-        with _doing(address, f"be kept for {target}"):
+        with doing(address, f"be kept for {target}"):
             self._bus.set_override(address, target)
         if current := self._bus.driver(address):
             self._step("unbind")
@@ -252,7 +252,7 @@ class Binding:
             if self._bus.driver(address) != driver:
                 raise FunctionError(
                     f"{address} cannot be bound to {driver}: {os.strerror(error.errno or 0)}",
-                    hint=_why_not_bound(error.errno, driver),
+                    hint=why_not_bound(error.errno, driver),
                 ) from error
         if (found := self._bus.driver(address)) != driver:
             other = f"{found} has it" if found else "no driver has it"
@@ -267,7 +267,7 @@ class Binding:
         try:
             yield
         except FunctionError as error:
-            with _after(error):
+            with after(error):
                 self.home(record)
             raise
 
@@ -290,13 +290,13 @@ class Binding:
         if self._bus.driver(record.address) == record.driver not in ("", record.target):
             return
         self._step("vf")
-        with _about(record.address):
+        with about(record.address):
             pf = self._pf_link(record.vf.pf)
             self._links.set_vf(pf, record.vf.number, record.vf.settings)
 
     def _reset(self, address: str) -> None:
         self._step("reset")
-        with _doing(address, "be reset"):
+        with doing(address, "be reset"):
             self._bus.reset(address)
 
     def _restore_override(self, record: FunctionRecord) -> None:
@@ -304,7 +304,7 @@ class Binding:
         if self._bus.override(record.address) != record.target or record.override == record.target:
             return
         self._step("override")
-        with _doing(record.address, "be free for its own driver"):
+        with doing(record.address, "be free for its own driver"):
             self._bus.set_override(record.address, record.override)
 
     def _bind_before(self, record: FunctionRecord) -> None:
@@ -319,7 +319,7 @@ class Binding:
         if not ifindex:
             return [f"no link appeared within {self._patience:g} s"]
         self._step("link")
-        with _about(record.address):
+        with about(record.address):
             return self._links.restore(ifindex, record.link)
 
     def _appeared(self, address: str) -> int:
@@ -344,7 +344,7 @@ class Binding:
         """
         at_work = self._unbinding.pop(address, None)
         if at_work is None or at_work.ended(0):
-            at_work = _Unbinding(lambda: self._bus.unbind(address))
+            at_work = Unbinding(lambda: self._bus.unbind(address))
         if not at_work.ended(self._patience):
             self._unbinding[address] = at_work
             raise FunctionError(
@@ -365,34 +365,6 @@ class Binding:
         self._store.remove(record.device)
 
 
-class _Unbinding:
-    """One write to `unbind`, that may take as long as others please."""
-
-    def __init__(self, unbind: Callable[[], None]) -> None:
-        self._unbind = unbind
-        self._begun = time.monotonic()
-        self.error: OSError | None = None
-        # Not one of a pool's: those are waited for when the program ends.
-        self._thread = threading.Thread(target=self._run, daemon=True, name="unbind")
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._unbind()
-        except OSError as error:
-            self.error = error
-
-    @property
-    def seconds(self) -> float:
-        """How long it has taken."""
-        return time.monotonic() - self._begun
-
-    def ended(self, patience: float) -> bool:
-        """Wait so long for its end."""
-        self._thread.join(patience)
-        return not self._thread.is_alive()
-
-
 def _lasts(address: Address) -> bool:
     """Whether somebody set an address for good: others come by themselves, or by DHCP."""
     by_kernel = address.family == 6 and address.scope == _SCOPE_LINK
@@ -411,43 +383,3 @@ def _of_those(settings: VfSettings, current: VfSettings) -> VfSettings:
     if asked & _OF_VLANS:
         asked = (asked - _OF_VLANS) | (_OF_VLANS if current.vlan else {"vlan"})
     return VfSettings(**{name: getattr(current, name) for name in asked})
-
-
-def _why_not_bound(number: int | None, driver: str) -> str:
-    match number:
-        case errno.ENOENT:
-            return f"modprobe {driver}"
-        case errno.EINVAL if groups.is_userspace(driver):
-            return "there is no IOMMU, or it is off: the kernel's log has more"
-        case errno.ENODEV:
-            return f"{driver} does not know the device, or driver_override names another driver"
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "the agent may not write to /sys"
-    return "the kernel's log has more"
-
-
-@contextlib.contextmanager
-def _doing(address: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        text = f"{address} cannot {what}: {os.strerror(error.errno or 0)}"
-        raise FunctionError(text, hint=_why_not_bound(error.errno, "")) from error
-
-
-@contextlib.contextmanager
-def _after(error: FunctionError) -> Iterator[None]:
-    """Undo what failed, and say so if that fails as well."""
-    try:
-        yield
-    except FunctionError as another:
-        text = f"{error}; and that could not be undone: {another}"
-        raise FunctionError(text, hint=another.hint or error.hint) from error
-
-
-@contextlib.contextmanager
-def _about(address: str) -> Iterator[None]:
-    try:
-        yield
-    except FunctionError as error:
-        raise FunctionError(f"{address}: {error}", hint=error.hint) from error

@@ -8,14 +8,12 @@ should be, and who has what, it makes it so, and again after a while where it fa
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import dataclasses
 import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions import groups, holders
@@ -26,6 +24,7 @@ from netdevice_plugin.functions.observer import Observer, Silence
 from netdevice_plugin.functions.record import FunctionRecord, Phase
 from netdevice_plugin.functions.store import Store
 from netdevice_plugin.functions.sysfs import Bus, State
+from netdevice_plugin.functions.turns import Turns
 from netdevice_plugin.model import Device, Pool
 from netdevice_plugin.provisioning import BindAt, Node, Userspace, VfSettings
 
@@ -36,7 +35,6 @@ RETRY = 15.0  # seconds until what failed is tried again
 
 _log = logging.getLogger(__name__)
 _AS_IT_IS = VfSettings()
-_T = TypeVar("_T")
 
 
 class Functions:
@@ -80,9 +78,7 @@ class Functions:
         self._protected = protected
         self._dev = dev
         self._clock = clock
-        self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "functions")
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._turns = Turns(THREADS)
         self._turn = asyncio.Lock()  # of those who reconcile
         self._unread: Mapping[str, str] = {}
         self._failures: dict[str, _Failure] = {}
@@ -101,7 +97,7 @@ class Functions:
         FunctionError if the records cannot be read; one that is broken leaves its
         function alone, as `faults` says.
         """
-        self._unread = await self._run(self._store.load)
+        self._unread = await self._turns.run(self._store.load)
         for device, reason in self._unread.items():
             _log.error("Record of a function cannot be used", extra=_extra(device, reason))
         found = self.records.values()
@@ -189,8 +185,7 @@ class Functions:
         """Wait for what is at work. Nothing is brought home: pods go on without the agent."""
         if self._alarm:
             self._alarm.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._threads.shutdown(wait=False)
+        await self._turns.close()
 
     # What should be.
 
@@ -346,21 +341,16 @@ class Functions:
         await self._alone(name, record.address, run, "return")
 
     async def _alone(self, name: str, address: str, job: Callable[[], None], step: str) -> None:
-        """Whoever asked and went away does not end what has begun."""
-        task = asyncio.create_task(self._locked(name, address, job, step))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
-
-    async def _locked(self, name: str, address: str, job: Callable[[], None], step: str) -> None:
-        async with self._locks.setdefault(self._place(address), asyncio.Lock()):
+        async def work() -> None:
             before, begun = self.records.get(name), self._clock()
             try:
-                await self._run(job)
+                await self._turns.run(job)
             except FunctionError as error:
                 self._failed(name, step, error)
                 raise
             self._took(name, before, self._clock() - begun)
+
+        await self._turns.alone(self._place(address), work)
 
     def _place(self, address: str) -> str:
         """What is serialised: a group, or a function that has none of its own."""
@@ -396,9 +386,6 @@ class Functions:
         self._failures[name] = _Failure(step, reason, self._clock() + RETRY)
         self._wake(RETRY)
         self._changed()
-
-    async def _run(self, job: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, job)
 
     def _wake(self, seconds: float) -> None:
         """Have `reconcile` called again after that time, or before."""

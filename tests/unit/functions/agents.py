@@ -33,13 +33,16 @@ def device(kernel: Kernel, address: str = VF, pool: Pool = VFIO) -> Device:
 class Agent:
     """What an agent does until it ends, or is killed at the step of that number."""
 
-    def __init__(self, kernel: Kernel, path: pathlib.Path, *, kill_at: int = -1) -> None:
+    def __init__(
+        self, kernel: Kernel, path: pathlib.Path, *, kill_at: int = -1, patience: float = 30.0
+    ) -> None:
         self.kernel = kernel
         self.path = path
         self.steps: list[str] = []
         self.now = 1000.0
         self.changes = 0
         self._kill_at = kill_at
+        self._patience = patience  # a busy machine must not pass for a stuck driver
 
     def _step(self, name: str) -> None:
         if len(self.steps) == self._kill_at:
@@ -59,7 +62,7 @@ class Agent:
                 links=self.kernel,
                 proc=self.kernel.proc,
                 dev=self.kernel.dev,
-                patience=0.2,
+                patience=self._patience,
                 step=self._step,
                 changed=self._changed,
                 protected=lambda _address: protected,

@@ -361,7 +361,7 @@ def test_a_driver_that_does_not_let_go_is_waited_for_by_nobody(
             assert let_go.wait(30)
         write(path, text)
 
-    agent = Agent(kernel, tmp_path)
+    agent = Agent(kernel, tmp_path, patience=0.5)
 
     async def work(functions: Functions) -> None:
         await functions.lend(one, VFIO, NOTHING)
