@@ -153,6 +153,12 @@ static void say_options(const struct options *options)
         say_neighbour(&options->neighbours[i]);
     say_text("vrf.name", options->vrf.name);
     say_number("vrf.table", options->vrf.table);
+    struct text vf;
+    char words[VF_TEXT_SIZE];
+    text_init(&vf, words, sizeof words);
+    vf_format(&vf, &options->vf);
+    say_text("vf", words);
+    say_text("rdma", options->rdma);
     say_text("create.kind", options->create.kind);
     say_number("create.number", options->create.number);
     say_number("create.flag", options->create.flag);

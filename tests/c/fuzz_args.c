@@ -33,6 +33,21 @@ static void check_phrases(const struct options *options)
     MUST(vrf->table == 0 || (is_link_name(span_of(vrf->name)) && strcmp(vrf->name, options->as)));
 }
 
+/* What is asked of a VF is a phrase that asks for the same. */
+static void check_vf(const struct vf_arg *vf)
+{
+    static char line[VF_TEXT_SIZE], second[VF_TEXT_SIZE];
+    struct vf_arg again;
+    struct text text;
+
+    text_init(&text, line, sizeof line);
+    vf_format(&text, vf);
+    MUST(!text.cut && vf_parse(line, &again) == 0 && again.given == vf->given);
+    text_init(&text, second, sizeof second);
+    vf_format(&text, &again);
+    MUST(strcmp(line, second) == 0);
+}
+
 static void check_attach(const struct options *options)
 {
     MUST(is_link_name(span_of(options->link)));
@@ -51,6 +66,7 @@ static void check_attach(const struct options *options)
         MUST(route->table > 0);
     }
     check_phrases(options);
+    check_vf(&options->vf);
 }
 
 static void check_settings(const struct options *options)

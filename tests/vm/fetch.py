@@ -26,7 +26,7 @@ MODULES = (
     *("igb", "igbvf", "virtio_net"),
     *("dummy", "bonding", "8021q", "ipvlan", "macvlan", "vrf", "veth"),
     *("vfio_pci", "vfio_iommu_type1", "uio_pci_generic"),
-    *("virtio_console", "rdma_rxe", "ib_uverbs"),
+    *("virtio_console", "crc32_generic", "rdma_rxe", "ib_uverbs"),  # rxe asks for CRC-32 by name
 )
 
 

@@ -53,6 +53,11 @@ const char options_help[] =
     "  --vrf VRF          'NAME table N': the VRF that it is a port of\n"
     "  --vlan VLAN        'ID [name NAME] [protocol 802.1q|802.1ad]': a VLAN on it,\n"
     "                     which gets all that is asked for, the link nothing\n"
+    "  --vf SETTINGS      of a virtual function: '[mac MAC] [vlan ID] [qos N]\n"
+    "                     [protocol 802.1q|802.1ad] [min-tx-rate N] [max-tx-rate N]\n"
+    "                     [spoofchk on|off] [link-state auto|enable|disable]\n"
+    "                     [trust on|off]'\n"
+    "  --rdma NAME        its RDMA device, which goes with it\n"
     "  --sysctl SETTING   a setting, as ipv4/conf/rp_filter=2; may be repeated\n"
     "  --feature FEATURE  an offload, as rx-gro=on; may be repeated\n"
     "  --ring RING        a ring's size, as rx=512; may be repeated\n"
@@ -67,19 +72,50 @@ const char options_help[] =
     "Exit codes: 0 done; 1 failed, everything undone; 2 wrong arguments or OCI\n"
     "state; 3 the device is held by another live container; 4 the link is lost.\n";
 
+/* In the order of the table of rules. */
+enum option {
+    DEVICE,
+    RUN_DIR,
+    LINK,
+    LINK_IFINDEX,
+    LINK_MAC,
+    LINK_PCI,
+    LINK_KIND,
+    CREATE,
+    AS,
+    MTU,
+    MAC,
+    ADDRESS,
+    ROUTE,
+    RULE,
+    NEIGHBOUR,
+    VRF,
+    VLAN,
+    VF,
+    RDMA,
+    SYSCTL,
+    FEATURE,
+    RING,
+    CHANNELS,
+    WAIT,
+    FLAGS, /* this one and those behind it take no value */
+};
+
+/* Narrow, and without a pointer: each of those needs 24 bytes more for its relocation. */
 struct rule {
-    char name[16]; /* no pointer, which would need a relocation */
-    unsigned int commands; /* a bit for each command that has it */
-    int (*take)(struct parser *parser, const char *value); /* NULL: a flag */
-    uint16_t flag; /* where it is in the options; a flag takes no value */
+    char name[13];
+    uint8_t commands; /* a bit for each command that has it */
     bool repeats;
+    uint16_t flag; /* where it is in the options, if it is one */
 };
 
 int parser_fail(struct parser *parser, const char *why)
 {
-    text_put(&parser->error, "--");
-    text_put(&parser->error, parser->rule->name);
-    text_put(&parser->error, ": ");
+    if (parser->rule != NULL) { /* a record has none */
+        text_put(&parser->error, "--");
+        text_put(&parser->error, parser->rule->name);
+        text_put(&parser->error, ": ");
+    }
     text_put(&parser->error, why);
     return -EINVAL;
 }
@@ -151,11 +187,6 @@ static int take_link_name(struct parser *parser, const char *value, const char *
     return 0;
 }
 
-static int take_link(struct parser *parser, const char *value)
-{
-    return take_link_name(parser, value, &parser->out->link);
-}
-
 static int take_as(struct parser *parser, const char *value)
 {
     if (strcmp(value, "all") == 0 || strcmp(value, "default") == 0)
@@ -164,36 +195,30 @@ static int take_as(struct parser *parser, const char *value)
     return take_link_name(parser, value, &parser->out->as);
 }
 
-static int take_link_ifindex(struct parser *parser, const char *value)
+int parser_mac(struct parser *parser, struct span value, struct mac *out)
 {
-    return parser_number(parser, span_of(value), 1, INT_MAX, &parser->out->link_ifindex);
-}
-
-static int take_any_mac(struct parser *parser, const char *value, struct mac *out)
-{
-    if (parse_mac(span_of(value), out) < 0)
-        return parser_refuse(parser, span_of(value),
+    if (parse_mac(value, out) < 0)
+        return parser_refuse(parser, value,
                              "is not a MAC address (as 02:00:00:00:00:01, at most 32 bytes)");
     return 0;
 }
 
-static int take_link_mac(struct parser *parser, const char *value)
+int parser_host_mac(struct parser *parser, struct span value, const struct mac *mac)
 {
-    return take_any_mac(parser, value, &parser->out->link_mac);
+    static const uint8_t zeros[6];
+
+    if (mac->length != sizeof zeros ||
+        !(mac->bytes[0] & 1 || memcmp(mac->bytes, zeros, sizeof zeros) == 0))
+        return 0;
+    return parser_refuse(parser, value, "is not the address of one host (multicast or zero)");
 }
 
 static int take_mac(struct parser *parser, const char *value)
 {
-    static const uint8_t zeros[6];
     struct mac *mac = &parser->out->mac;
-    int rc = take_any_mac(parser, value, mac);
+    int rc = parser_mac(parser, span_of(value), mac);
 
-    if (rc < 0 || mac->length != sizeof zeros)
-        return rc;
-    if (mac->bytes[0] & 1 || memcmp(mac->bytes, zeros, sizeof zeros) == 0)
-        return parser_refuse(parser, span_of(value),
-                             "is not the address of one host (multicast or zero)");
-    return 0;
+    return rc < 0 ? rc : parser_host_mac(parser, span_of(value), mac);
 }
 
 static int take_link_pci(struct parser *parser, const char *value)
@@ -203,27 +228,17 @@ static int take_link_pci(struct parser *parser, const char *value)
     return 0;
 }
 
-static int take_link_kind(struct parser *parser, const char *value)
+/* A word of the kernel's own making. */
+static int take_plain(struct parser *parser, const char *value, size_t most, const char *why,
+                      const char **out)
 {
     size_t length = strlen(value);
-    bool good = length >= 1 && length <= KIND_MAX;
+    bool good = length >= 1 && length <= most;
 
     for (size_t i = 0; i < length; i++)
         good = good && value[i] > ' ' && value[i] < 0x7f;
-    if (!good)
-        return parser_refuse(parser, span_of(value), "is not a kind of link (as veth or macvlan)");
-    parser->out->link_kind = value;
-    return 0;
-}
-
-static int take_mtu(struct parser *parser, const char *value)
-{
-    return parser_number(parser, span_of(value), MTU_MIN, MTU_MAX, &parser->out->mtu);
-}
-
-static int take_wait(struct parser *parser, const char *value)
-{
-    return parser_number(parser, span_of(value), 0, WAIT_MAX, &parser->out->wait_ms);
+    *out = value;
+    return good ? 0 : parser_refuse(parser, span_of(value), why);
 }
 
 bool ip_is_unspecified(const struct ip *ip)
@@ -279,26 +294,6 @@ static int take_setting(struct parser *parser, const char *value, enum setting_g
     return 0;
 }
 
-static int take_sysctl(struct parser *parser, const char *value)
-{
-    return take_setting(parser, value, SETTING_SYSCTL);
-}
-
-static int take_feature(struct parser *parser, const char *value)
-{
-    return take_setting(parser, value, SETTING_FEATURE);
-}
-
-static int take_ring(struct parser *parser, const char *value)
-{
-    return take_setting(parser, value, SETTING_RING);
-}
-
-static int take_channels(struct parser *parser, const char *value)
-{
-    return take_setting(parser, value, SETTING_CHANNELS);
-}
-
 /* ---- the command line ---- */
 
 #define ATTACH (1U << COMMAND_ATTACH)
@@ -307,50 +302,111 @@ static int take_channels(struct parser *parser, const char *value)
 #define FLAG(member) offsetof(struct options, member)
 
 static const struct rule rules[] = {
-    {"device", ATTACH | DETACH | RECLAIM, take_device, 0, false},
-    {"run-dir", ATTACH | DETACH | RECLAIM, take_run_dir, 0, false},
-    {"link", ATTACH, take_link, 0, false},
-    {"link-ifindex", ATTACH, take_link_ifindex, 0, false},
-    {"link-mac", ATTACH, take_link_mac, 0, false},
-    {"link-pci", ATTACH, take_link_pci, 0, false},
-    {"link-kind", ATTACH, take_link_kind, 0, false},
-    {"create", ATTACH, take_create, 0, false},
-    {"as", ATTACH, take_as, 0, false},
-    {"mtu", ATTACH, take_mtu, 0, false},
-    {"mac", ATTACH, take_mac, 0, false},
-    {"address", ATTACH, take_address, 0, true},
-    {"no-addresses", ATTACH, NULL, FLAG(no_addresses), false},
-    {"route", ATTACH, take_route, 0, true},
-    {"gateway", ATTACH, NULL, FLAG(gateway), false},
-    {"rule", ATTACH, take_rule, 0, true},
-    {"neighbour", ATTACH, take_neighbour, 0, true},
-    {"vrf", ATTACH, take_vrf, 0, false},
-    {"vlan", ATTACH, take_vlan, 0, false},
-    {"sysctl", ATTACH, take_sysctl, 0, true},
-    {"feature", ATTACH, take_feature, 0, true},
-    {"ring", ATTACH, take_ring, 0, true},
-    {"channels", ATTACH, take_channels, 0, true},
-    {"keep-down", ATTACH, NULL, FLAG(keep_down), false},
-    {"wait", ATTACH, take_wait, 0, false},
-    {"force", RECLAIM, NULL, FLAG(force), false},
-    {"forget", RECLAIM, NULL, FLAG(forget), false},
+    [DEVICE] = {"device", ATTACH | DETACH | RECLAIM, false, 0},
+    [RUN_DIR] = {"run-dir", ATTACH | DETACH | RECLAIM, false, 0},
+    [LINK] = {"link", ATTACH, false, 0},
+    [LINK_IFINDEX] = {"link-ifindex", ATTACH, false, 0},
+    [LINK_MAC] = {"link-mac", ATTACH, false, 0},
+    [LINK_PCI] = {"link-pci", ATTACH, false, 0},
+    [LINK_KIND] = {"link-kind", ATTACH, false, 0},
+    [CREATE] = {"create", ATTACH, false, 0},
+    [AS] = {"as", ATTACH, false, 0},
+    [MTU] = {"mtu", ATTACH, false, 0},
+    [MAC] = {"mac", ATTACH, false, 0},
+    [ADDRESS] = {"address", ATTACH, true, 0},
+    [ROUTE] = {"route", ATTACH, true, 0},
+    [RULE] = {"rule", ATTACH, true, 0},
+    [NEIGHBOUR] = {"neighbour", ATTACH, true, 0},
+    [VRF] = {"vrf", ATTACH, false, 0},
+    [VLAN] = {"vlan", ATTACH, false, 0},
+    [VF] = {"vf", ATTACH, false, 0},
+    [RDMA] = {"rdma", ATTACH, false, 0},
+    [SYSCTL] = {"sysctl", ATTACH, true, 0},
+    [FEATURE] = {"feature", ATTACH, true, 0},
+    [RING] = {"ring", ATTACH, true, 0},
+    [CHANNELS] = {"channels", ATTACH, true, 0},
+    [WAIT] = {"wait", ATTACH, false, 0},
+    [FLAGS] = {"no-addresses", ATTACH, false, FLAG(no_addresses)},
+    {"gateway", ATTACH, false, FLAG(gateway)},
+    {"keep-down", ATTACH, false, FLAG(keep_down)},
+    {"force", RECLAIM, false, FLAG(force)},
+    {"forget", RECLAIM, false, FLAG(forget)},
 };
 
 enum { RULES = sizeof rules / sizeof rules[0] };
 
-static const char *const commands[] = {
-    [COMMAND_ATTACH] = "attach", [COMMAND_DETACH] = "detach",     [COMMAND_RECLAIM] = "reclaim",
-    [COMMAND_HELP] = "--help",   [COMMAND_VERSION] = "--version",
-};
+/* What says which link, and where the device is. */
+static int take_identity(struct parser *parser, enum option option, const char *value)
+{
+    const struct span span = span_of(value);
+    struct options *out = parser->out;
+
+    switch (option) {
+    case DEVICE:
+        return take_device(parser, value);
+    case RUN_DIR:
+        return take_run_dir(parser, value);
+    case LINK:
+        return take_link_name(parser, value, &out->link);
+    case LINK_IFINDEX:
+        return parser_number(parser, span, 1, INT_MAX, &out->link_ifindex);
+    case LINK_MAC:
+        return parser_mac(parser, span, &out->link_mac);
+    case LINK_PCI:
+        return take_link_pci(parser, value);
+    default:
+        return take_plain(parser, value, KIND_MAX, "is not a kind of link (as veth or macvlan)",
+                          &out->link_kind);
+    }
+}
+
+static int take_value(struct parser *parser, enum option option, const char *value)
+{
+    const struct span span = span_of(value);
+    struct options *out = parser->out;
+
+    switch (option) {
+    case CREATE:
+        return take_create(parser, value);
+    case AS:
+        return take_as(parser, value);
+    case MTU:
+        return parser_number(parser, span, MTU_MIN, MTU_MAX, &out->mtu);
+    case MAC:
+        return take_mac(parser, value);
+    case ADDRESS:
+        return take_address(parser, value);
+    case ROUTE:
+        return take_route(parser, value);
+    case RULE:
+        return take_rule(parser, value);
+    case NEIGHBOUR:
+        return take_neighbour(parser, value);
+    case VRF:
+        return take_vrf(parser, value);
+    case VLAN:
+        return take_vlan(parser, value);
+    case VF:
+        return take_vf(parser, value);
+    case RDMA:
+        return take_plain(parser, value, RDMA_NAME_SIZE - 1, "is not an RDMA device (as mlx5_0)",
+                          &out->rdma);
+    case WAIT:
+        return parser_number(parser, span, 0, WAIT_MAX, &out->wait_ms);
+    default:
+        return take_setting(parser, value, SETTING_SYSCTL - (option - SYSCTL));
+    }
+}
+
+static const char commands[] = "attach detach reclaim --help --version"; /* from COMMAND_ATTACH */
 
 static int take_command(struct parser *parser, const char *word)
 {
-    for (unsigned int i = COMMAND_ATTACH; i <= COMMAND_VERSION; i++) {
-        if (strcmp(word, commands[i]) == 0) {
-            parser->out->command = (enum command)i;
-            return 0;
-        }
-    }
+    int found = words_find(commands, span_of(word));
+
+    parser->out->command = (enum command)(COMMAND_ATTACH + found);
+    if (found >= 0)
+        return 0;
     return refuse_word(&parser->error, span_of(word),
                        "is not a command; there are attach, detach, reclaim");
 }
@@ -364,7 +420,8 @@ static int find_rule(struct parser *parser, struct span name, const char *word)
         parser->rule = &rules[i];
         if (!(rules[i].commands & 1U << parser->out->command)) {
             parser_fail(parser, "not an option of ");
-            text_put(&parser->error, commands[parser->out->command]);
+            text_put_span(&parser->error,
+                          words_at(commands, parser->out->command - COMMAND_ATTACH));
             return -EINVAL;
         }
         if (parser->seen & 1U << i && !rules[i].repeats)
@@ -388,15 +445,16 @@ static int take_option(struct parser *parser, int argc, char **argv, int *at)
     int rc = find_rule(parser, span_cut(&rest, '=', &joined), word);
     if (rc < 0)
         return rc;
-    if (parser->rule->take == NULL) {
+    const enum option option = (enum option)(parser->rule - rules);
+    if (option >= FLAGS) {
         *((bool *)parser->out + parser->rule->flag) = true;
         return joined ? parser_fail(parser, "takes no value") : 0;
     }
-    if (joined)
-        return parser->rule->take(parser, rest.data);
-    if (*at >= argc)
+    if (!joined && *at >= argc)
         return parser_fail(parser, "has no value");
-    return parser->rule->take(parser, argv[(*at)++]);
+    const char *value = joined ? rest.data : argv[(*at)++];
+    return option <= LINK_KIND ? take_identity(parser, option, value)
+                               : take_value(parser, option, value);
 }
 
 /* What no option can tell alone. */
@@ -418,6 +476,10 @@ static int check_together(struct parser *parser)
     }
     if (out->create.kind[0] != '\0' && out->as[0] == '\0') {
         text_put(&parser->error, "--create: --as is missing");
+        return -EINVAL;
+    }
+    if (out->create.kind[0] != '\0' && (out->vf.given != 0 || out->rdma[0] != '\0')) {
+        text_put(&parser->error, "--create excludes --vf and --rdma");
         return -EINVAL;
     }
     if (out->as[0] == '\0')
@@ -450,6 +512,7 @@ int options_parse(int argc, char **argv, struct options *out, char *error, size_
         .link = "",
         .link_kind = "",
         .as = "",
+        .rdma = "",
         .wait_ms = WAIT_DEFAULT,
     };
     text_init(&parser.error, error, size);

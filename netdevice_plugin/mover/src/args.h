@@ -75,6 +75,30 @@ struct create_arg {
     uint16_t flag;   /* of an ipvlan, or the VLAN's protocol */
 };
 
+/* Settings of a virtual function, in the order in which the kernel makes them. */
+enum vf_key {
+    VF_MAC,
+    VF_VLAN,
+    VF_QOS,
+    VF_PROTOCOL, /* 0: 802.1Q, 1: 802.1ad */
+    VF_MIN_TX_RATE,
+    VF_MAX_TX_RATE,
+    VF_SPOOFCHK,
+    VF_LINK_STATE, /* IFLA_VF_LINK_STATE_* */
+    VF_TRUST,
+    VF_KEYS
+};
+
+#define RDMA_NAME_SIZE 64 /* the kernel's IB_DEVICE_NAME_MAX */
+#define VF_TEXT_SIZE 192 /* all of them as a phrase */
+
+/* VLAN, QoS and protocol are given together, or none of them. */
+struct vf_arg {
+    uint32_t given; /* a bit for each key */
+    struct mac mac; /* of 6 bytes; zero, in a record: the PF has set none */
+    uint32_t values[VF_KEYS];
+};
+
 struct options {
     enum command command;
     const char *device;            /* "" for help and version */
@@ -104,6 +128,8 @@ struct options {
     struct neighbour_arg neighbours[OPTIONS_NEIGHBOURS];
     struct vrf_arg vrf;
     struct vlan_arg vlan;
+    struct vf_arg vf;
+    const char *rdma; /* "" if not given */
     size_t setting_count;
     struct setting settings[SETTINGS_MAX]; /* no two of a group and a name */
     uint32_t wait_ms;
@@ -111,6 +137,12 @@ struct options {
     bool force;
     bool forget;
 };
+
+/* What a phrase as that of --vf says, which may have a MAC of zeros; -EINVAL. */
+int vf_parse(const char *phrase, struct vf_arg *out);
+/* Such a phrase; and one setting of it, "trust on". */
+void vf_format(struct text *out, const struct vf_arg *vf);
+void vf_put(struct text *out, const struct vf_arg *vf, enum vf_key key);
 
 /*
  * Returns 0, or -EINVAL with one line without a newline in `error`: which option,

@@ -2,14 +2,16 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "born.h"
+#include "clock.h"
 #include "lend.h"
 #include "link.h"
 #include "mover.h"
 #include "netns.h"
+#include "rdma.h"
+#include "vf.h"
 
 /* ------------------------------------------------------------------ holders */
 
@@ -46,7 +48,7 @@ int add_holder(struct mover *mover)
         return fail(mover, rc, "look at the container's process", NULL);
     memcpy(holder->id, state->id, sizeof holder->id);
     holder->pid = state->pid;
-    holder->since = (uint64_t)time(NULL);
+    holder->since = clock_read(CLOCK_REALTIME, 1);
     memcpy(holder->pod_uid, state->pod_uid, sizeof holder->pod_uid);
     memcpy(holder->container, state->container, sizeof holder->container);
     memcpy(holder->pod_name, state->pod_name, sizeof holder->pod_name);
@@ -141,7 +143,7 @@ static int open_pod(struct mover *mover, struct pod *pod)
         return fail(mover, -EINVAL, "find the pod",
                     "the container uses the host's own network namespace (hostNetwork), where the "
                     "link is already; give it one of its own or do not ask for the device");
-    rc = netns_open_socket(pod->netns, mover->own, &pod->nl);
+    rc = netns_open_socket(pod->netns, mover->own, NETLINK_ROUTE, &pod->nl);
     return rc < 0 ? fail(mover, rc, "open a socket in the pod", NULL) : 0;
 }
 
@@ -231,6 +233,10 @@ static int lend(struct mover *mover, struct pod *pod)
     if (rc < 0)
         fail(mover, rc, "pin the pod's network namespace", NULL);
     else
+        rc = vf_set(mover);
+    if (rc == 0)
+        rc = rdma_move(mover, pod);
+    if (rc == 0)
         rc = move(mover, pod);
     if (rc == 0)
         rc = configure(mover, pod);
@@ -243,10 +249,7 @@ static int lend(struct mover *mover, struct pod *pod)
 
 static uint64_t milliseconds(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return clock_read(CLOCK_MONOTONIC, 1000);
 }
 
 /*

@@ -10,6 +10,7 @@
 #include "pod.h"
 #include "sysctl.h"
 #include "tune.h"
+#include "vf.h"
 
 static int set_up_link(struct mover *mover, struct pod *pod, int ifindex, uint32_t mtu,
                        const struct mac *mac)
@@ -292,7 +293,9 @@ int configure(struct mover *mover, struct pod *pod)
     int rc = link_get(&pod->nl, 0, options->as, &link);
     if (rc < 0)
         return fail_netlink(mover, rc, "find the link in the pod", &pod->nl);
-    rc = driver_set(mover, pod, link.name);
+    rc = vf_take_mac(mover, pod, &link);
+    if (rc == 0)
+        rc = driver_set(mover, pod, link.name);
     if (rc == 0 && options->vlan.id != 0)
         rc = make_vlan(mover, pod, &link, &vlan);
     if (rc == 0)

@@ -37,14 +37,16 @@ static bool is_same_make(const struct record *record, const struct link *link)
     if (is_born(record))
         return strcmp(link->kind, record->born) == 0;
     bool same_mac = mac_equal(&link->permanent, &record->link.permanent) ||
-                    (is_same_function(record, link) && mac_equal(&link->permanent, &link->mac));
+                    (is_same_function(record, link) &&
+                     (mac_equal(&link->permanent, &link->mac) ||
+                      (link->permanent.length > 0 &&
+                       mac_equal(&link->permanent, &record->pod_mac))));
 
     return strcmp(link->kind, record->link.kind) == 0 && link->type == record->link.type &&
            same_mac && (record->link.pci[0] == '\0' || is_same_function(record, link));
 }
 
-/* -ENOENT: the pod is gone for sure. */
-static int open_pod(struct mover *mover)
+int open_lent(struct mover *mover)
 {
     const struct record *record = &mover->record;
     int pinned = pin_open(record->pin, record->netns);
@@ -347,7 +349,7 @@ int fetch(struct mover *mover, struct link *out)
     /* A mover that was killed before it moved anything has left the link where it was. */
     if (started && find_by_number(mover, out) == 0)
         return 0;
-    int netns = open_pod(mover);
+    int netns = open_lent(mover);
     if (netns < 0) {
         int rc = search_host(mover, out);
         return rc == -ENODEV && netns != -ENOENT
@@ -356,7 +358,7 @@ int fetch(struct mover *mover, struct link *out)
                           "this on the host, as root with all capabilities")
                    : rc;
     }
-    int rc = netns_open_socket(netns, mover->own, &pod);
+    int rc = netns_open_socket(netns, mover->own, NETLINK_ROUTE, &pod);
     if (rc == 0) {
         rc = find_in_pod(&mover->record, &pod, &in_pod);
         if (rc == 0 || rc == -ENODEV)

@@ -17,4 +17,7 @@ int check_pin(struct mover *mover);
  */
 int fetch(struct mover *mover, struct link *out);
 
+/* The network namespace of the record's pod. -ENOENT: it is gone for sure. */
+int open_lent(struct mover *mover);
+
 #endif

@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "born.h"
+#include "clock.h"
 #include "ethtool.h"
 #include "fetch.h"
 #include "link.h"
@@ -14,7 +14,9 @@
 #include "message.h"
 #include "mover.h"
 #include "netns.h"
+#include "rdma.h"
 #include "sysctl.h"
+#include "vf.h"
 
 /* Flags that somebody sets; the others are the kernel's. */
 #define SET_FLAGS                                                                        \
@@ -23,11 +25,9 @@
 
 uint64_t elapsed_since(uint64_t recorded)
 {
-    struct timespec now;
+    uint64_t now = clock_read(CLOCK_BOOTTIME, 1);
 
-    if (clock_gettime(CLOCK_BOOTTIME, &now) < 0 || (uint64_t)now.tv_sec < recorded)
-        return 0;
-    return (uint64_t)now.tv_sec - recorded;
+    return now < recorded ? 0 : now - recorded;
 }
 
 /* All of it is tried; what fails is noted, and the device is stranded. */
@@ -54,6 +54,13 @@ static void note(struct restore *restore, int rc, const char *step, const char *
     }
     fail(restore->mover, rc, step, reason);
     restore->rc = -EUCLEAN;
+}
+
+static void note_vf(void *arg, int rc, const char *what)
+{
+    struct restore *restore = arg;
+
+    note(restore, rc, "give the VF its settings back", what);
 }
 
 static void restore_names(struct restore *restore)
@@ -206,9 +213,10 @@ static void restore_up(struct restore *restore)
 }
 
 /*
- * The order matters: settings before addresses (disable_ipv6), addresses before up
- * (so that the kernel makes no link-local one with duplicate detection of its own),
- * and again what up changes: settings (the IPv6 MTU), addresses that it made.
+ * The order matters: a VF's settings before its MAC, settings before addresses
+ * (disable_ipv6), addresses before up (so that the kernel makes no link-local one with
+ * duplicate detection of its own), and again what up changes: settings (the IPv6 MTU),
+ * addresses that it made.
  */
 static int restore_all(struct mover *mover, struct link *now)
 {
@@ -216,6 +224,8 @@ static int restore_all(struct mover *mover, struct link *now)
     const struct record *record = &mover->record;
 
     restore_names(&restore);
+    vf_restore(mover, note_vf, &restore);
+    note(&restore, vf_take_own_mac(mover, now), "give the VF its MAC back", "");
     restore_attributes(&restore);
     restore_driver(&restore);
     reread(&restore);
@@ -260,6 +270,7 @@ int bring_home(struct mover *mover)
         /* Full or read-only: then the link comes home without a note of it. */
         record_write(mover->options->run_dir, record);
     }
+    int rdma = rdma_home(mover);
     rc = ended ? 0 : fetch(mover, &link);
     if (rc == -ENODEV && is_born(record)) {
         rc = 0;
@@ -281,6 +292,8 @@ int bring_home(struct mover *mover)
         return rc;
     }
     rc = ended ? 0 : restore_all(mover, &link);
+    if (rc == 0)
+        rc = rdma;
     int unpinned = pin_unmount(record->pin);
     if (unpinned < 0)
         fail(mover, unpinned, "unmount the pin", NULL);

@@ -68,7 +68,7 @@ static void read_kind(const struct rtattr *info, struct link *out)
         out->vrf_table = attr_u32(attr_find(attr_data(data), attr_size(data), IFLA_VRF_TABLE), 0);
 }
 
-static int read_link(const struct nlmsghdr *message, void *arg)
+int link_read(const struct nlmsghdr *message, void *arg)
 {
     struct link *out = arg;
     const struct ifinfomsg *info = NLMSG_DATA(message);
@@ -107,20 +107,19 @@ int link_get(struct nl *nl, int ifindex, const char *name, struct link *out)
     nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
     if (ifindex == 0)
         nl_put_text(&request, strlen(name) < IFNAMSIZ ? IFLA_IFNAME : IFLA_ALT_IFNAME, name);
-    int rc = nl_get(nl, &request, read_link, out);
+    int rc = nl_get(nl, &request, link_read, out);
     /* A name that is short enough to be a link's may be another's altname all the same. */
     if (rc == -ENODEV && ifindex == 0 && strlen(name) < IFNAMSIZ) {
         nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
         nl_put_text(&request, IFLA_ALT_IFNAME, name);
-        rc = nl_get(nl, &request, read_link, out);
+        rc = nl_get(nl, &request, link_read, out);
     }
     if (rc == 0)
         link_find_pci(out);
     return rc;
 }
 
-/* Writes the last PCI address in where a symbolic link of sysfs points, if there is one. */
-static void pci_in_symlink(const char *path, char out[PCI_ADDRESS_SIZE])
+void pci_in_symlink(const char *path, char out[PCI_ADDRESS_SIZE])
 {
     char target[PATH_MAX];
     ssize_t size = readlink(path, target, sizeof target);
@@ -189,7 +188,7 @@ static int consider(const struct nlmsghdr *message, void *arg)
 {
     static struct link link;
     struct search *search = arg;
-    int rc = read_link(message, &link);
+    int rc = link_read(message, &link);
 
     if (rc < 0)
         return rc;

@@ -46,6 +46,11 @@ struct link {
 /* By ifindex, or by name or altname where that is 0. -ENODEV: there is none. */
 int link_get(struct nl *nl, int ifindex, const char *name, struct link *out);
 
+/* A link from an RTM_NEWLINK message, but for its PCI function. */
+int link_read(const struct nlmsghdr *message, void *out);
+
+/* Writes the last PCI address in where a symbolic link of sysfs points, if there is one. */
+void pci_in_symlink(const char *path, char out[PCI_ADDRESS_SIZE]);
 /* Finds a link's PCI function: its parent device, or the one that a virtio parent sits on. */
 void link_find_pci(struct link *link);
 

@@ -7,9 +7,9 @@
 #include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "mover.h"
 #include "netns.h"
 
@@ -51,7 +51,7 @@ static void report(const struct mover *mover)
     if (mover->options->device[0] == '\0')
         return;
     text_init(&text, line, sizeof line);
-    text_put_unsigned(&text, (uint64_t)time(NULL));
+    text_put_unsigned(&text, clock_read(CLOCK_REALTIME, 1));
     text_put_char(&text, ' ');
     text_put_span(&text, (struct span){mover->error.data, mover->error.length});
     text_put_char(&text, '\n');
@@ -250,7 +250,7 @@ static int open_host(struct mover *mover)
     mover->own = netns_own();
     if (mover->own < 0)
         return fail(mover, mover->own, "open our own network namespace", NULL);
-    int rc = nl_open(&mover->host);
+    int rc = nl_open(&mover->host, NETLINK_ROUTE);
     return rc < 0 ? fail(mover, rc, "open a netlink socket", NULL) : 0;
 }
 
@@ -277,10 +277,7 @@ static int run(struct mover *mover)
 
 static uint64_t microseconds(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return clock_read(CLOCK_MONOTONIC, 1000000);
 }
 
 /*

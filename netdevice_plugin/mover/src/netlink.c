@@ -21,14 +21,14 @@
 
 static _Alignas(8) unsigned char received[RECEIVE];
 
-int nl_open(struct nl *nl)
+int nl_open(struct nl *nl, int protocol)
 {
     const int on = 1;
     const struct sockaddr_nl address = {.nl_family = AF_NETLINK};
 
     nl->seq = 0;
     nl->why[0] = '\0';
-    nl->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    nl->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
     if (nl->fd < 0)
         return -errno;
     /* Both only make answers better; dumps are filtered again where it matters. */

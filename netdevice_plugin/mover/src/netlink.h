@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An rtnetlink socket of one network namespace: the one it was opened in. */
+/* A netlink socket of one network namespace: the one it was opened in. */
 struct nl {
     int fd;
     uint32_t seq;
@@ -27,7 +27,7 @@ struct request {
 /* Called once for a message of a dump; a negative return ends the dump with it. */
 typedef int (*nl_each)(const struct nlmsghdr *message, void *arg);
 
-int nl_open(struct nl *nl);
+int nl_open(struct nl *nl, int protocol); /* NETLINK_ROUTE and the like */
 void nl_close(struct nl *nl);
 
 void nl_start(struct request *request, unsigned type, unsigned flags, const void *family,

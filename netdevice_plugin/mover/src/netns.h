@@ -32,7 +32,7 @@ struct nsid pidns_own(void);
  * cannot come back: nothing that follows would be done where it should be.
  */
 int netns_within(int netns, int own, int (*work)(void *arg), void *arg);
-int netns_open_socket(int netns, int own, struct nl *nl);
+int netns_open_socket(int netns, int own, int protocol, struct nl *nl);
 
 /*
  * Enters the mount namespace of process 1, if it shows the same run directory. Some

@@ -170,7 +170,7 @@ static int scan_escape(struct scanner *s, struct sink *sink)
     if (accept(s, 'u'))
         return scan_unicode_escape(s, sink, start);
     int byte = peek(s);
-    const char *name = byte > 0 ? strchr(names, byte) : NULL;
+    const char *name = byte > 0 ? memchr(names, byte, sizeof names - 1) : NULL;
     if (!name)
         return fail(s, start, "no such escape");
     put(sink, (uint8_t)values[name - names]);
@@ -232,7 +232,7 @@ static int skip_number(struct scanner *s)
 
 static bool skip_literal(struct scanner *s)
 {
-    static const char *const literals[] = {"true", "false", "null"};
+    static const char literals[][6] = {"true", "false", "null"};
     for (size_t i = 0; i < sizeof literals / sizeof literals[0]; i++) {
         size_t size = strlen(literals[i]);
         if (s->length - s->at >= size && memcmp(s->text + s->at, literals[i], size) == 0) {
@@ -348,8 +348,8 @@ struct reader {
  * so one of containerd's name may be the user's own. containerd hands on none.
  */
 static const struct annotation {
-    const char *key;
-    size_t offset;
+    char key[36]; /* no pointer, which would need a relocation */
+    uint16_t offset;
 } annotations[] = {
     {"io.kubernetes.cri.sandbox-name", offsetof(struct oci_state, pod_name)},
     {"io.kubernetes.pod.name", offsetof(struct oci_state, pod_name)},

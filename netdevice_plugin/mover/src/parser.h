@@ -19,6 +19,9 @@ int parser_number(struct parser *parser, struct span value, uint32_t least, uint
                   uint32_t *out);
 /* The number of the word among `words`, which have a blank between them. */
 int parser_choose(struct parser *parser, struct span word, const char *words);
+int parser_mac(struct parser *parser, struct span value, struct mac *out);
+/* Whether it is one that a host can have, if it is Ethernet's. */
+int parser_host_mac(struct parser *parser, struct span value, const struct mac *mac);
 bool ip_is_unspecified(const struct ip *ip);
 bool ip_is_multicast(const struct ip *ip);
 
@@ -29,8 +32,27 @@ int take_neighbour(struct parser *parser, const char *value);
 int take_vrf(struct parser *parser, const char *value);
 int take_create(struct parser *parser, const char *value);
 int take_vlan(struct parser *parser, const char *value);
+int take_vf(struct parser *parser, const char *value);
+
+/* A phrase under way. */
+struct phrase {
+    struct parser *parser;
+    struct span rest;
+    const char *keywords;    /* with a blank between them */
+    uint32_t seen;           /* a bit for each keyword */
+    struct span word, value; /* of the keyword at hand */
+};
+
+struct phrase phrase_of(struct parser *parser, const char *text, const char *keywords);
+/*
+ * The number of the next keyword, with its value in the phrase, but for the one that is
+ * `bare`. -ENOENT: that was all.
+ */
+int phrase_next(struct phrase *phrase, int bare);
+#define NONE_BARE (-1)
 
 /* What only all options together tell about them. */
 int phrases_finish(struct parser *parser);
+int vf_finish(struct parser *parser);
 
 #endif

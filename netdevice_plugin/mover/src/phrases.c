@@ -19,29 +19,17 @@ static struct span next_word(struct span *rest)
     return word;
 }
 
-/* A phrase under way. */
-struct phrase {
-    struct parser *parser;
-    struct span rest;
-    const char *keywords;    /* with a blank between them */
-    uint32_t seen;           /* a bit for each keyword */
-    struct span word, value; /* of the keyword at hand */
-};
-
-static struct phrase phrase_of(struct parser *parser, const char *text, const char *keywords)
+struct phrase phrase_of(struct parser *parser, const char *text, const char *keywords)
 {
     return (struct phrase){.parser = parser, .rest = span_of(text), .keywords = keywords};
 }
 
 int parser_choose(struct parser *parser, struct span word, const char *words)
 {
-    struct span rest = span_of(words);
+    int found = words_find(words, word);
 
-    for (int i = 0; rest.length > 0; i++) {
-        struct span one = span_cut(&rest, ' ', NULL);
-        if (one.length == word.length && memcmp(one.data, word.data, one.length) == 0)
-            return i;
-    }
+    if (found >= 0)
+        return found;
     parser_refuse(parser, word, "is none of ");
     for (; *words != '\0'; words++) {
         if (*words == ' ')
@@ -51,13 +39,7 @@ int parser_choose(struct parser *parser, struct span word, const char *words)
     return -EINVAL;
 }
 
-#define NONE_BARE (-1)
-
-/*
- * The number of the next keyword, with its value in the phrase, but for the one that is
- * `bare`. -ENOENT: that was all.
- */
-static int next_keyword(struct phrase *phrase, int bare)
+int phrase_next(struct phrase *phrase, int bare)
 {
     phrase->word = next_word(&phrase->rest);
     if (phrase->word.length == 0)
@@ -165,7 +147,7 @@ int take_route(struct parser *parser, const char *value)
     if (!span_is(word, "default")) /* its family is not known yet */
         rc = take_network(parser, word, "is no destination (as 198.51.100.0/24, or default)",
                           &route->destination);
-    while (rc == 0 && (keyword = next_keyword(&phrase, 5)) != -ENOENT)
+    while (rc == 0 && (keyword = phrase_next(&phrase, 5)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_route_word(&phrase, keyword, route);
     if (rc == 0)
         rc = finish_route(parser, route);
@@ -229,7 +211,7 @@ int take_rule(struct parser *parser, const char *value)
         return parser_fail(parser, "more than 64");
     struct rule_arg *rule = &out->rules[out->rule_count];
     *rule = (struct rule_arg){0};
-    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
+    while (rc == 0 && (keyword = phrase_next(&phrase, NONE_BARE)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_rule_word(&phrase, keyword, rule);
     if (rc < 0)
         return rc;
@@ -286,7 +268,7 @@ int take_vrf(struct parser *parser, const char *value)
     int keyword;
 
     int rc = take_name(parser, next_word(&phrase.rest), vrf->name);
-    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
+    while (rc == 0 && (keyword = phrase_next(&phrase, NONE_BARE)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_number(&phrase, 1, &vrf->table);
     if (rc == 0 && vrf->table == 0)
         return parser_refuse(parser, span_of(value), "names no table");
@@ -318,7 +300,7 @@ int take_vlan(struct parser *parser, const char *value)
 
     vlan->protocol = ETH_P_8021Q;
     int rc = parser_number(parser, next_word(&phrase.rest), 1, VLAN_MAX, &vlan->id);
-    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
+    while (rc == 0 && (keyword = phrase_next(&phrase, NONE_BARE)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_vlan_word(&phrase, keyword, vlan);
     return rc;
 }
@@ -358,7 +340,7 @@ int take_create(struct parser *parser, const char *value)
     create->flag = create->sort == CREATE_VLAN ? ETH_P_8021Q : 0;
     phrase.keywords = keywords[rc];
     rc = span_copy(kind, create->kind, sizeof create->kind);
-    while (rc == 0 && (keyword = next_keyword(&phrase, NONE_BARE)) != -ENOENT)
+    while (rc == 0 && (keyword = phrase_next(&phrase, NONE_BARE)) != -ENOENT)
         rc = keyword < 0 ? keyword : take_create_word(&phrase, keyword, create);
     if (rc == 0 && !(phrase.seen & 1))
         return parser_refuse(parser, span_of(value), "names no mode, or id");
@@ -414,5 +396,7 @@ int phrases_finish(struct parser *parser)
         return -EINVAL;
     }
     int rc = name_vlan(parser);
+    if (rc == 0)
+        rc = vf_finish(parser);
     return rc < 0 ? rc : check_names(parser);
 }

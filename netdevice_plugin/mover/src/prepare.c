@@ -2,17 +2,19 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "born.h"
 #include "capture.h"
+#include "clock.h"
 #include "lend.h"
 #include "link.h"
 #include "message.h"
 #include "pod.h"
+#include "rdma.h"
 #include "sysctl.h"
 #include "tune.h"
 #include "uppers.h"
+#include "vf.h"
 
 static int find_link(struct mover *mover, struct link *out)
 {
@@ -167,11 +169,9 @@ int prepare(struct mover *mover, struct pod *pod)
     struct record *record = &mover->record;
     bool born = options->create.kind[0] != '\0';
     struct link *link = born ? &parent : &record->link;
-    struct timespec now;
 
     record_init(record);
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    record->recorded = (uint64_t)now.tv_sec;
+    record->recorded = clock_read(CLOCK_BOOTTIME, 1);
     span_copy(span_of(options->device), record->device, sizeof record->device);
     span_copy(span_of(options->as), record->pod_name, sizeof record->pod_name);
     path_join(record->pin, options->run_dir, "netns", options->device);
@@ -182,6 +182,10 @@ int prepare(struct mover *mover, struct pod *pod)
         rc = capture(mover);
     if (rc == 0)
         rc = check_link(mover, link);
+    if (rc == 0)
+        rc = vf_prepare(mover);
+    if (rc == 0)
+        rc = rdma_prepare(mover);
     if (rc == 0)
         rc = check_name(mover, pod, options->as);
     if (rc == 0)

@@ -21,8 +21,7 @@ static _Alignas(8) unsigned char pod_default_room[32 << 10];
 
 static char file_text[RECORD_TEXT_MAX];
 
-static const char *const phases[] = {"none",      "attaching", "attached",
-                                     "returning", "lost",      "stranded"};
+static const char phases[] = "attaching attached returning lost stranded";
 
 enum form { TEXT, INT, U32, U64, NSID, MAC, BYTES16, WORDS, NAMES, MESSAGES, LINES };
 
@@ -78,6 +77,8 @@ static const struct field fields[] = {
     {"link.secret", TEXT, SIZED(secret), 0},
     {"link.sysctl", LINES, AT(sysctls), 0, 0},
     {"link.ethtool", LINES, AT(ethtool), 0, 0},
+    {"link.vf", TEXT, SIZED(vf), 0},
+    {"link.rdma", TEXT, SIZED(rdma), 0},
     {"address", MESSAGES, AT(addresses), 0, 0},
     {"route", MESSAGES, AT(routes), 0, 0},
     {"nexthop", MESSAGES, AT(nexthops), 0, 0},
@@ -234,7 +235,7 @@ static void put_holder(struct text *out, const struct holder *holder)
 int record_format(const struct record *record, struct text *out)
 {
     text_put(out, "format=1\nphase=");
-    text_put(out, phases[record->phase]);
+    text_put_span(out, words_at(phases, record->phase - PHASE_ATTACHING));
     text_put_char(out, '\n');
     for (size_t i = 0; i < record->holder_count; i++)
         put_holder(out, &record->holders[i]);
@@ -245,13 +246,10 @@ int record_format(const struct record *record, struct text *out)
 
 static int parse_phase(struct span value, struct record *out)
 {
-    for (size_t i = PHASE_ATTACHING; i <= PHASE_STRANDED; i++) {
-        if (span_is(value, phases[i])) {
-            out->phase = (enum phase)i;
-            return 0;
-        }
-    }
-    return -EINVAL;
+    int found = words_find(phases, value);
+
+    out->phase = (enum phase)(PHASE_ATTACHING + found);
+    return found < 0 ? -EINVAL : 0;
 }
 
 static int parse_nsid(struct span value, struct nsid *out)
@@ -415,12 +413,15 @@ static bool settings_valid(const struct list *lines)
 /* What a record must have to bring a link home by. */
 static bool is_whole(const struct record *record)
 {
+    struct vf_arg vf;
+
     return record->phase != PHASE_NONE && record->netns.inode != 0 &&
            (record->link.ifindex != 0 || is_born(record)) &&
            is_device_name(span_of(record->device)) && is_link_name(span_of(record->link.name)) &&
            is_link_name(span_of(record->pod_name)) && messages_valid(ADDRESS, &record->addresses) &&
            messages_valid(ROUTE, &record->routes) && messages_valid(NEXTHOP, &record->nexthops) &&
            settings_valid(&record->ethtool) && messages_valid(NEIGHBOUR, &record->neighbours) &&
+           vf_parse(record->vf, &vf) == 0 &&
            messages_valid(RULE, &record->pod_rules) && messages_valid(ROUTE, &record->pod_defaults);
 }
 

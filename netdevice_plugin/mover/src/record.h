@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "args.h"
 #include "files.h"
 #include "link.h"
 #include "list.h"
@@ -60,6 +61,8 @@ struct record {
     char secret[SECRET_SIZE]; /* IPv6 stable_secret as sysctl writes it; empty if not set */
     struct list sysctls;      /* "ipv4/neigh/gc_stale_time=60", no terminator */
     struct list ethtool;      /* "ring/rx=512", of what was asked to be changed */
+    char vf[VF_TEXT_SIZE];    /* likewise, as --vf has it; empty: nothing */
+    char rdma[16 + RDMA_NAME_SIZE]; /* index and name of a device that goes with it, or empty */
     struct list addresses;    /* messages without their nlmsghdr */
     struct list routes;
     struct list nexthops;

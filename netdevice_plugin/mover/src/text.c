@@ -29,6 +29,27 @@ struct span span_cut(struct span *rest, char separator, bool *found)
     return head;
 }
 
+struct span words_at(const char *words, size_t n)
+{
+    struct span rest = span_of(words), word = span_cut(&rest, ' ', NULL);
+
+    while (n-- > 0 && word.length > 0)
+        word = span_cut(&rest, ' ', NULL);
+    return word;
+}
+
+int words_find(const char *words, struct span word)
+{
+    struct span rest = span_of(words);
+
+    for (int i = 0; rest.length > 0; i++) {
+        struct span one = span_cut(&rest, ' ', NULL);
+        if (one.length == word.length && memcmp(one.data, word.data, one.length) == 0)
+            return i;
+    }
+    return -1;
+}
+
 int span_copy(struct span span, char *out, size_t size)
 {
     if (span.length >= size)
@@ -108,7 +129,7 @@ static void put_escaping(struct text *text, struct span value, const char *also)
 {
     for (size_t i = 0; i < value.length; i++) {
         char byte = value.data[i];
-        if (is_control(byte) || strchr(also, byte))
+        if (is_control(byte) || memchr(also, byte, strlen(also)) != NULL)
             put_escape(text, byte);
         else
             text_put_char(text, byte);
@@ -269,7 +290,7 @@ int parse_ip(struct span span, struct ip *out)
     struct ip ip = {0};
     if (span_copy(span, copy, sizeof copy) < 0)
         return -EINVAL;
-    ip.family = strchr(copy, ':') ? AF_INET6 : AF_INET;
+    ip.family = memchr(span.data, ':', span.length) != NULL ? AF_INET6 : AF_INET;
     if (inet_pton(ip.family, copy, ip.bytes) != 1)
         return -EINVAL;
     ip.prefix = (uint8_t)(8 * ip_size(&ip));

@@ -29,6 +29,10 @@ struct span span_cut(struct span *rest, char separator, bool *found);
 /* Copies and terminates; -ERANGE if it does not fit, -EINVAL for a NUL within. */
 int span_copy(struct span span, char *out, size_t size);
 
+/* Words with a blank between them: the nth from 0, and the number of one, or -1. */
+struct span words_at(const char *words, size_t n);
+int words_find(const char *words, struct span word);
+
 /*
  * A fixed buffer that is appended to; always terminated. What does not fit is
  * cut off and `cut` stays set, so that a writer checks once, at the end.
