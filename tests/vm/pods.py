@@ -47,7 +47,7 @@ def pod(name: str, devices: int) -> PodSpec:
 
 def inside(running: Pod) -> tuple[str, ...]:
     """The command that runs another in the pod's container, on our terminal."""
-    return (*_RUNC, "exec", running.container())
+    return (*_RUNC, "exec", "--tty", running.container())
 
 
 def addresses(containerd: Containerd, running: Pod) -> list[str]:

@@ -52,6 +52,20 @@ def test_a_virtual_link_is_lent_and_returned_as_it_was(
     assert node.mover.leftovers() == []
 
 
+@pytest.mark.parametrize("kind", MAKE)
+def test_a_virtual_link_that_died_with_its_pod_is_lost(
+    kind: str, below: Nic, node: Node, containers: Containers
+) -> None:
+    HOST.batch([MAKE[kind]])
+    container = containers.alone()
+    node.offer().attach(container).ok()
+    HOST.run("umount", node.mover.pin())  # or its namespace would outlive it
+    container.end()
+    node.mover.detach(container)
+    assert node.mover.record().one("phase") == "lost"
+    assert DEVICE not in HOST.links()
+
+
 @pytest.mark.parametrize(
     ("commands", "why"),
     [
