@@ -33,6 +33,7 @@ from netdevice_plugin.model import (
 from netdevice_plugin.pools import Assignment
 from netdevice_plugin.provisioning import Node
 
+LEAVING = "its port is about to be detached"  # unless a claim is given it after all
 HOMECOMING = 1.0  # seconds in which the link of a record that is gone must show up
 
 

@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from netdevice_plugin.model import Snapshot
-from netdevice_plugin.offering import InUse, Offering
+from netdevice_plugin.offering import LEAVING, InUse, Offering
 from netdevice_plugin.operations.hardware import PortMetrics
 
 if TYPE_CHECKING:
     from netdevice_plugin.ports.ports import Ports
-
-LEAVING = "its port is about to be detached"
 
 
 class Porting:

@@ -13,6 +13,7 @@ from netdevice_plugin.dra.claim import Allocation, ClaimRef, Result
 from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.errors import ClaimError
 from netdevice_plugin.model import Listed
+from netdevice_plugin.offering import LEAVING
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,10 @@ def _device(place: Place, result: Result, wanted: Allocation, kept: Collection[s
     if isinstance(listed, str):
         hint = "its slice is being corrected: delete the pod, so that it gets another device"
         raise ClaimError(f"{wanted.claim}: {where}: {listed}", hint=hint)
-    if listed.fault and not result.admin and result.device not in kept:
+    # A claim may have been allocated one that is about to leave before it was taken off its
+    # slice; now that it is the claim's it stays.
+    faulty = listed.fault not in ("", LEAVING)
+    if faulty and not result.admin and result.device not in kept:
         hint = "delete the pod, so that it gets another device"
         raise ClaimError(f"{wanted.claim}: {where} is unhealthy: {listed.fault}", hint=hint)
     delivery, device = place.delivery(pool), listed.device

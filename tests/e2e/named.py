@@ -10,6 +10,7 @@ import pathlib
 import re
 import runpy
 import threading
+from typing import Any
 
 _start = threading.Thread.start
 
@@ -30,5 +31,6 @@ def _start_named(thread: threading.Thread) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread.start = _start_named  # type: ignore[method-assign]
+    threads: Any = threading.Thread
+    threads.start = _start_named
     runpy.run_module("netdevice_plugin", run_name="__main__", alter_sys=True)

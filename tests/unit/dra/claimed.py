@@ -11,7 +11,7 @@ from typing import Any
 import cdi
 from netdevice_plugin.cdifiles import MOVER_RUN_DIR, Delivery
 from netdevice_plugin.dra.claim import ClaimRef
-from netdevice_plugin.dra.claims import Claims, Place
+from netdevice_plugin.dra.claims import Claims, Lend, Place
 from netdevice_plugin.dra.cluster.errors import NotFoundError, UnreachableError
 from netdevice_plugin.dra.observer import Silence
 from netdevice_plugin.dra.parameters import API_VERSION, KIND
@@ -116,6 +116,7 @@ class Node:
         self.observer = Counting()
         self.step: Callable[[str], object] = lambda _: None
         self.waiting: asyncio.Event | None = None  # for the API server's answers
+        self.lend: Lend | None = None
 
     def offer(self, *links: Interface, fault: str = "") -> None:
         for one in links:
@@ -150,7 +151,9 @@ class Node:
             ),
             step=self.step,
         )
-        return Claims(place, changed=self._changed, observer=self.observer, patience=5)
+        return Claims(
+            place, changed=self._changed, observer=self.observer, patience=5, lend=self.lend
+        )
 
     def checkpoints(self) -> set[str]:
         """The uids that have a checkpoint."""
