@@ -36,11 +36,11 @@ static bool is_same_make(const struct record *record, const struct link *link)
 {
     if (is_born(record))
         return strcmp(link->kind, record->born) == 0;
-    bool same_mac = mac_equal(&link->permanent, &record->link.permanent) ||
-                    (is_same_function(record, link) &&
-                     (mac_equal(&link->permanent, &link->mac) ||
-                      (link->permanent.length > 0 &&
-                       mac_equal(&link->permanent, &record->pod_mac))));
+    bool same_mac =
+        mac_equal(&link->permanent, &record->link.permanent) ||
+        (is_same_function(record, link) &&
+         (mac_equal(&link->permanent, &link->mac) ||
+          (link->permanent.length > 0 && mac_equal(&link->permanent, &record->pod_mac))));
 
     return strcmp(link->kind, record->link.kind) == 0 && link->type == record->link.type &&
            same_mac && (record->link.pci[0] == '\0' || is_same_function(record, link));

@@ -178,14 +178,14 @@ bool mounts_of_host(const char *run_dir)
     struct nsid here, there, seen;
     int own = open_read("/proc/self/ns/mnt");
     int host = open_read("/proc/1/ns/mnt");
-    bool known = own >= 0 && host >= 0 && identify(own, "", &here) == 0 &&
-                 identify(host, "", &there) == 0;
+    bool known =
+        own >= 0 && host >= 0 && identify(own, "", &here) == 0 && identify(host, "", &there) == 0;
     bool same = known && nsid_equal(here, there);
 
     if (known && !same && identify(AT_FDCWD, run_dir, &seen) == 0 &&
         setns(host, CLONE_NEWNS) == 0) {
-        same = identify(AT_FDCWD, run_dir, &there) == 0 && nsid_equal(seen, there) &&
-               proc_is_ours();
+        same =
+            identify(AT_FDCWD, run_dir, &there) == 0 && nsid_equal(seen, there) && proc_is_ours();
         if (!same && setns(own, CLONE_NEWNS) < 0)
             _exit(1); /* what follows would be written where nobody looks */
     }

@@ -36,8 +36,8 @@ static int look(const struct nlmsghdr *message, void *arg)
         return 0;
     search->found = true;
     search->index = attr_u32(attr_find(attrs, size, RDMA_NLDEV_ATTR_DEV_INDEX), 0);
-    search->is_of_link |= (int)attr_u32(attr_find(attrs, size, RDMA_NLDEV_ATTR_NDEV_INDEX), 0) ==
-                          search->ifindex;
+    search->is_of_link |=
+        (int)attr_u32(attr_find(attrs, size, RDMA_NLDEV_ATTR_NDEV_INDEX), 0) == search->ifindex;
     return 0;
 }
 

@@ -421,8 +421,8 @@ static bool is_whole(const struct record *record)
            is_link_name(span_of(record->pod_name)) && messages_valid(ADDRESS, &record->addresses) &&
            messages_valid(ROUTE, &record->routes) && messages_valid(NEXTHOP, &record->nexthops) &&
            settings_valid(&record->ethtool) && messages_valid(NEIGHBOUR, &record->neighbours) &&
-           vf_parse(record->vf, &vf) == 0 &&
-           messages_valid(RULE, &record->pod_rules) && messages_valid(ROUTE, &record->pod_defaults);
+           vf_parse(record->vf, &vf) == 0 && messages_valid(RULE, &record->pod_rules) &&
+           messages_valid(ROUTE, &record->pod_defaults);
 }
 
 int record_parse(const char *text, size_t length, struct record *out, size_t *line)

@@ -24,14 +24,10 @@ struct vf {
 static const struct {
     uint8_t attr, word;
 } places[VF_KEYS] = {
-    [VF_MAC] = {IFLA_VF_MAC, 1},
-    [VF_VLAN] = {IFLA_VF_VLAN_LIST, 1},
-    [VF_QOS] = {IFLA_VF_VLAN_LIST, 2},
-    [VF_PROTOCOL] = {IFLA_VF_VLAN_LIST, 3},
-    [VF_MIN_TX_RATE] = {IFLA_VF_RATE, 1},
-    [VF_MAX_TX_RATE] = {IFLA_VF_RATE, 2},
-    [VF_SPOOFCHK] = {IFLA_VF_SPOOFCHK, 1},
-    [VF_LINK_STATE] = {IFLA_VF_LINK_STATE, 1},
+    [VF_MAC] = {IFLA_VF_MAC, 1},           [VF_VLAN] = {IFLA_VF_VLAN_LIST, 1},
+    [VF_QOS] = {IFLA_VF_VLAN_LIST, 2},     [VF_PROTOCOL] = {IFLA_VF_VLAN_LIST, 3},
+    [VF_MIN_TX_RATE] = {IFLA_VF_RATE, 1},  [VF_MAX_TX_RATE] = {IFLA_VF_RATE, 2},
+    [VF_SPOOFCHK] = {IFLA_VF_SPOOFCHK, 1}, [VF_LINK_STATE] = {IFLA_VF_LINK_STATE, 1},
     [VF_TRUST] = {IFLA_VF_TRUST, 1},
 };
 
