@@ -1,0 +1,61 @@
+"""Links in pods, by agent and containerd: a VF that is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.agent import Agents
+from tests.e2e.containerd import Containerd
+from tests.fakes.kubelet import Kubelet, one
+from tests.kernel.mover.dump import assert_same, settled
+from tests.vm.nics import HOST, Nic, Nics
+
+KIND = "networking.k8s.io/fast"
+POOL = """\
+cdiDir: /run/cdi
+pools:
+- name: fast
+  selectors:
+  - pciAddresses: [{addresses}]
+"""
+VF = "  vf: {vlan: 100, qos: 3, spoofChk: false, trust: true, maxTxRate: 100}\n"
+
+
+def pool(*nics: Nic) -> str:
+    """Offer these."""
+    return POOL.format(addresses=", ".join(f'"{nic.pci}"' for nic in nics))
+
+
+def told(nics: Nics) -> dict[str, Any]:
+    """What the PF has been told of its first VF."""
+    (pf,) = HOST.json("link", "show", "dev", nics.pf1.link)
+    found: dict[str, Any] = pf["vfinfo_list"][0]
+    return found
+
+
+@pytest.fixture
+def vf(all_nics: Nics) -> Iterator[Nic]:
+    """A VF that is up: its PF has heard its MAC then, and says so ever after."""
+    all_nics.vf0.up(all_nics.vf0.name)
+    yield all_nics.vf0
+    all_nics.vf0.reset()
+
+
+def test_a_vf_is_in_a_pod_as_the_pool_wants_it_and_then_at_home_as_it_was(
+    vf: Nic, all_nics: Nics, agents: Agents, kubelet: Kubelet, containerd: Containerd
+) -> None:
+    before, known = settled(HOST), told(all_nics)
+    agents.write(pool(vf) + VF)
+    agents.serve(kind=KIND)
+    pod = kubelet.run_pod(one("pod", {KIND: 1}))
+    set_up = told(all_nics)
+    assert set_up["vlan_list"] == [{"vlan": 100, "qos": 3}]
+    assert (set_up["spoofchk"], set_up["trust"]) == (False, True)
+    assert set_up["rate"]["max_tx"] == 100
+    assert vf.mac in containerd.cri.sh(pod.container(), f"ip link show dev {vf.name}")
+    kubelet.delete_pod(pod)
+    assert told(all_nics) == known
+    assert_same(HOST, before)
