@@ -13,7 +13,6 @@ import pytest
 
 from netdevice_plugin.dra.claim import ClaimRef
 from netdevice_plugin.dra.cluster.api import Api
-from netdevice_plugin.dra.cluster.bounds import Limits
 from netdevice_plugin.dra.cluster.errors import (
     ConflictError,
     ExpiredError,
@@ -69,7 +68,7 @@ def answering(answers: Mapping[str, object]) -> Script:
 
 @contextlib.asynccontextmanager
 async def asking(script: Script) -> AsyncIterator[Api]:
-    async with serving(script) as server, Api(reaching(server.url), Limits(call=1)) as api:
+    async with serving(script) as server, Api(reaching(server.url)) as api:
         yield api
 
 
