@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.vm.nics import HOST, Nics
+from tests.vm.nics import HOST, PCI, Nics
 from tests.vm.node import Node
 
 IGB = {"vendor": "8086", "device": "10c9", "driver": "igb"}
 VF = {"vendor": "8086", "device": "10ca", "driver": "igbvf"}
 VIRTIO = {"vendor": "1af4", "device": "1041", "driver": "virtio-pci"}
 HERE = {"numaNode": None, "root": "pci0000:00"}  # q35's own bus says no node
+STATE = {"pfState": "up"}
 THERE = {"numaNode": 1, "root": "pci0000:80"}
 
 
@@ -42,16 +43,17 @@ def test_a_nic_is_shown_with_the_pci_function_under_it(
     name: str, driver: str, pci: dict[str, object], seen: dict[str, dict[str, Any]]
 ) -> None:
     link = seen[name]
-    assert link["pci"] == pci
+    group = (PCI / str(pci["address"]) / "iommu_group").readlink().name
+    assert link["pci"] == {**pci, "iommuGroup": int(group)}
     assert (link["device"], link["driver"], link["kind"]) == (name, driver, None)
 
 
 def test_a_pf_and_its_vfs_are_shown_as_such(seen: dict[str, dict[str, Any]]) -> None:
-    assert seen["pf0"]["pf"] == {"totalVfs": 7, "numVfs": 0}
-    assert seen["pf1"]["pf"] == {"totalVfs": 7, "numVfs": 2}
+    assert seen["pf0"]["pf"] == {"totalVfs": 7, "numVfs": 0, "eswitchMode": None}
+    assert seen["pf1"]["pf"] == {"totalVfs": 7, "numVfs": 2, "eswitchMode": None}
     for number in range(2):
         vf = seen[f"vf{number}"]["vf"]
-        assert vf == {"pf": "pf1", "pfAddress": "0000:81:00.0", "number": number}
+        assert vf == {"pf": "pf1", "pfAddress": "0000:81:00.0", "number": number, **STATE}
     assert [seen[name]["vf"] for name in ("pf0", "pf1", "virtio")] == [None] * 3
 
 
