@@ -136,6 +136,7 @@ class Interface:
     rdma: str = ""  # RDMA device on the same function: mlx5_0
     rdma_nodes: tuple[str, ...] = ()  # its character devices: /dev/infiniband/uverbs0
     lent: bool = False  # in a pod; told by its attachment, as it was when it left
+    pulled: bool = False  # lent, and the hardware under it is not there any more
 
     @property
     def up(self) -> bool:

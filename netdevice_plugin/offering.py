@@ -291,7 +291,8 @@ class _Maker:
             return str(error)
         fault = self.faults.get(device.name) or self._elsewhere(device)
         if record := self.records.get(device.name):
-            return _trouble(record) or self.present.orphaned.get(device.name, fault)
+            trouble = _trouble(record) or _pulled(device.interface)
+            return trouble or self.present.orphaned.get(device.name, fault)
         missing = pool.require_carrier and not device.interface.carrier
         return fault or ("it has no carrier" if missing else "")
 
@@ -323,7 +324,8 @@ class _Maker:
             return str(error)
         fault = self.faults.get(name, "")
         if record := self.records.get(name):
-            return _trouble(record) or self.present.orphaned.get(name, fault)
+            trouble = _trouble(record) or (_pulled(here) if here else "")
+            return trouble or self.present.orphaned.get(name, fault)
         return fault or self._lack(name, here, pool)
 
     def _lack(self, name: str, here: Interface | None, pool: Pool) -> str:
@@ -357,3 +359,8 @@ def _trouble(record: Attachment) -> str:
     if record.phase is Phase.STRANDED:
         return f"it is home, but not as it was: {record.error}"
     return ""
+
+
+def _pulled(link: Interface) -> str:
+    """Say so of a lent link whose hardware is gone: it is not in its pod any more, nor anywhere."""
+    return "its hardware was pulled out" if link.pulled else ""

@@ -123,6 +123,7 @@ def rebuild(attachment: Attachment, sysfs: Sysfs, now: float) -> Interface:
         rdma=hardware.rdma,
         rdma_nodes=hardware.rdma_nodes,
         lent=True,
+        pulled=bool(link.pci) and not hardware.present,
     )
 
 

@@ -48,6 +48,7 @@ class Hardware:
     vf: VirtualFunction | None = None
     rdma: str = ""
     rdma_nodes: tuple[str, ...] = ()
+    present: bool = True  # False of a PCI function that is not there
 
 
 class Sysfs:
@@ -97,7 +98,7 @@ class Sysfs:
             return Hardware()
         path = self._root / "bus/pci/devices" / address
         if not path.is_dir():
-            return Hardware(pci=PciDevice(address=address))
+            return Hardware(pci=PciDevice(address=address), present=False)
         virtio = sorted(name for name in _names(path) if name.startswith("virtio"))
         return self._hardware(path / virtio[0] if virtio else path)
 

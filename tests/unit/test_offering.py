@@ -101,6 +101,18 @@ def test_a_link_that_is_gone_stays_unhealthy_while_a_pod_has_it() -> None:
     assert faults(offer(present(in_use=used(5)), found)) == {}
 
 
+@pytest.mark.parametrize("pools", [(NET,), (FAST,), ()], ids=["its pool", "another", "none"])
+def test_a_lent_link_whose_hardware_is_pulled_out_is_unhealthy_and_stays_with_its_pod(
+    pools: tuple[Pool, ...],
+) -> None:
+    notes: dict[str, Any] = {"attachments": (record("eth0"),), "in_use": used(1, net="eth0")}
+    before = offer(present(lent("eth0"), **notes), start(link("eth0")))
+    assert faults(before) == {"eth0": ""}
+    pulled = dataclasses.replace(lent("eth0"), pulled=True)
+    after = offer(present(pulled, pools=pools, **notes), before)
+    assert faults(after) == {"eth0": "its hardware was pulled out"}
+
+
 def test_a_kubelet_that_does_not_answer_takes_nothing_off_the_list() -> None:
     found = start(link("eth0"))
     for serial in range(1, 4):

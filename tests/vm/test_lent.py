@@ -1,4 +1,4 @@
-"""Links in pods, by agent and containerd: a VF that is set up."""
+"""Links in pods, by agent and containerd: a VF that is set up, a port that is pulled."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 from tests.e2e.agent import Agents
 from tests.e2e.containerd import Containerd
 from tests.fakes.kubelet import Kubelet, one
-from tests.kernel.mover.dump import Dump, assert_same, dump, settled
+from tests.kernel.mover.dump import Dump, assert_same, dump, eventually, settled
 from tests.kernel.scratch import Netns
 from tests.vm.nics import HOST, Nic, Nics
+from tests.vm.plugs import Plugs
 
 KIND = "networking.k8s.io/fast"
+HUB = 9  # nobody else is there
 POOL = """\
 cdiDir: /run/cdi
 pools:
@@ -65,3 +67,31 @@ def test_a_vf_is_in_a_pod_as_the_pool_wants_it_and_then_at_home_as_it_was(
     kubelet.delete_pod(pod)
     assert told(all_nics) == known
     assert_same(HOST, before, look)
+
+
+def test_a_port_is_offered_when_it_is_plugged_and_unhealthy_when_it_is_pulled_out_of_a_pod(
+    vf: Nic, plugs: Plugs, agents: Agents, kubelet: Kubelet, containerd: Containerd
+) -> None:
+    port = plugs.plug(HUB).nic  # to learn where it is
+    plugs.pull()
+    agents.write(pool(port, vf))
+    agents.serve(kind=KIND)
+    kubelet.await_devices(KIND, {vf.name: "Healthy"})
+    plugs.plug(HUB)
+    name_it(port)
+    kubelet.await_devices(KIND, {vf.name: "Healthy", "port0": "Healthy"})
+    pod = kubelet.run_pod(one("pod", {KIND: 2}))
+    assert not port.link
+    assert port.mac in containerd.cri.sh(pod.container(), "ip link show dev port0")
+    plugs.pull()
+    kubelet.await_devices(KIND, {vf.name: "Healthy", "port0": "Unhealthy"})
+    kubelet.delete_pod(pod)
+    assert eventually(HOST, lambda: vf.link == vf.name)
+    plugs.plug(HUB)
+    name_it(port)
+    kubelet.await_devices(KIND, {vf.name: "Healthy", "port0": "Healthy"})
+
+
+def name_it(port: Nic) -> None:
+    """The kernel calls it eth0, as the pod's own link is called."""
+    HOST.ip("link", "set", port.link, "name", "port0")

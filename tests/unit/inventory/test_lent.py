@@ -8,7 +8,15 @@ import pytest
 
 from netdevice_plugin.attachments import Attachment, HostLink, Identity, Phase
 from netdevice_plugin.inventory.lent import merge
-from netdevice_plugin.model import Address, Interface, Protection, Route, Snapshot, VirtualFunction
+from netdevice_plugin.model import (
+    Address,
+    Interface,
+    PciDevice,
+    Protection,
+    Route,
+    Snapshot,
+    VirtualFunction,
+)
 from tests.unit.inventory.messages import address, ip, link, nexthop, route, u32
 from tests.unit.inventory.trees import Tree, vf_address
 
@@ -254,6 +262,23 @@ def test_a_record_that_changed_is_read_again(tmp_path: pathlib.Path) -> None:
     before = merged(record(VIRTUAL), tmp_path)
     after = merged(record(dataclasses.replace(VIRTUAL, alias="new")), tmp_path)
     assert (before.alias, after.alias) == ("", "new")
+
+
+@pytest.mark.parametrize("reading", [0, 2])
+def test_hardware_that_is_pulled_out_while_it_is_lent_is_told(
+    tmp_path: pathlib.Path, reading: int
+) -> None:
+    where = tmp_path / Tree(tmp_path).pci("0000:03:00.0", "igb")
+    assert not merged(record(HARDWARE), tmp_path).pulled
+    (tmp_path / "bus/pci/devices/0000:03:00.0").unlink()
+    found = merged(record(HARDWARE), tmp_path, reading=reading)
+    assert found.pulled
+    assert found.pci == PciDevice(address="0000:03:00.0")
+    assert where.is_dir()
+
+
+def test_a_link_without_hardware_cannot_be_pulled_out(tmp_path: pathlib.Path) -> None:
+    assert not merged(record(VIRTUAL), tmp_path).pulled
 
 
 @pytest.mark.parametrize(("reading", "driver"), [(1, "igb"), (2, ""), (0, "")])
