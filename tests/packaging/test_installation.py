@@ -8,8 +8,12 @@ import subprocess
 import netdevice_plugin
 from tests.packaging.conftest import Installation
 
-# The packages of the extra `dra`, which this installation does not have.
-EXTRA = ("httpx2", "lightkube")
+# Packages of extras, which this installation does not have, and where alone they are imported.
+EXTRAS = {
+    "httpx2": ".dra.cluster.",
+    "lightkube": ".dra.cluster.",
+    "openstack": ".ports.openstack.",
+}
 IMPORT_ALL = f"""
 import importlib, pkgutil, cdi, netdevice_plugin
 for package in (cdi, netdevice_plugin):
@@ -18,7 +22,7 @@ for package in (cdi, netdevice_plugin):
             try:
                 importlib.import_module(module.name)
             except ModuleNotFoundError as error:
-                if error.name not in {EXTRA} or ".dra.cluster." not in module.name:
+                if {EXTRAS}.get(error.name, "nowhere") not in module.name:
                     raise
                 print(module.name)
 """
@@ -39,7 +43,9 @@ def test_the_mover_is_installed_executable(installation: Installation) -> None:
 def test_every_module_finds_what_it_imports(installation: Installation) -> None:
     result = installation.run("python", "-W", "error", "-c", IMPORT_ALL)
     assert result.returncode == 0, result.stderr
-    assert "netdevice_plugin.dra.cluster.api" in result.stdout.split()  # none but these is for it
+    without = result.stdout.split()
+    assert "netdevice_plugin.dra.cluster.api" in without
+    assert "netdevice_plugin.ports.openstack.calls" in without
 
 
 def test_the_installed_mover_gets_onto_the_host(
