@@ -11,6 +11,7 @@ from tests.packaging.conftest import Installation
 # Packages of extras, which this installation does not have, and where alone they are imported.
 EXTRAS = {
     "httpx2": ".dra.cluster.",
+    "keystoneauth1": ".ports.openstack.",
     "lightkube": ".dra.cluster.",
     "openstack": ".ports.openstack.",
 }

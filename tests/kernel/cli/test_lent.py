@@ -24,6 +24,7 @@ def test_status_says_who_has_the_link(node: Host, containers: Containers) -> Non
         "device": "eth1",
         "phase": "attached",
         "link": "eth1",
+        "born": None,
         "linkInPod": "eth1",
         "netns": {"device": netns.st_dev, "inode": netns.st_ino},
         "pin": str(node.mover.pin("eth1")),
