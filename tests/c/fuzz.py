@@ -21,12 +21,12 @@ from tests.c.build import HERE, ROOT, SANITIZERS, compile_c, mover_sources
 
 TARGETS = {
     "state": ("ocistate.c", "text.c"),
-    "args": ("args.c", "phrases.c", "vfwords.c", "settings.c", "text.c"),
+    "args": ("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c", "text.c"),
     "text": ("text.c",),
     "counters": ("counters.c", "files.c", "steps.c", "text.c"),
     "record": (
-        *("record.c", "list.c", "message.c", "netlink.c", "args.c", "phrases.c", "vfwords.c"),
-        *("settings.c", "files.c", "steps.c", "text.c"),
+        *("record.c", "list.c", "message.c", "netlink.c", "files.c", "steps.c", "text.c"),
+        *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
     ),
 }
 LIMITS = ("-max_len=4096", "-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1")

@@ -43,6 +43,8 @@ struct phrase {
     struct span word, value; /* of the keyword at hand */
 };
 
+/* Takes the next word off; empty: there is none. */
+struct span span_word(struct span *rest);
 struct phrase phrase_of(struct parser *parser, const char *text, const char *keywords);
 /*
  * The number of the next keyword, with its value in the phrase, but for the one that is
@@ -50,9 +52,12 @@ struct phrase phrase_of(struct parser *parser, const char *text, const char *key
  */
 int phrase_next(struct phrase *phrase, int bare);
 #define NONE_BARE (-1)
+/* The value at hand as a number. */
+int phrase_number(struct phrase *phrase, uint32_t least, uint32_t *out);
 
 /* What only all options together tell about them. */
 int phrases_finish(struct parser *parser);
 int vf_finish(struct parser *parser);
+int links_finish(struct parser *parser);
 
 #endif

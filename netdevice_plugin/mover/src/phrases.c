@@ -1,16 +1,14 @@
-/* Options whose values are phrases, in the words of iproute2: routes, rules, neighbours, ... */
+/* Options whose values are phrases, in the words of iproute2: routes, rules, neighbours. */
 
 #include <errno.h>
-#include <linux/if_ether.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "parser.h"
 
 #define TABLE_MAIN 254
-#define VLAN_MAX 4094 /* IEEE 802.1Q: 0 is for priority alone, 4095 is reserved */
 
-static struct span next_word(struct span *rest)
+struct span span_word(struct span *rest)
 {
     struct span word = {rest->data, 0};
 
@@ -41,7 +39,7 @@ int parser_choose(struct parser *parser, struct span word, const char *words)
 
 int phrase_next(struct phrase *phrase, int bare)
 {
-    phrase->word = next_word(&phrase->rest);
+    phrase->word = span_word(&phrase->rest);
     if (phrase->word.length == 0)
         return -ENOENT;
     int i = parser_choose(phrase->parser, phrase->word, phrase->keywords);
@@ -52,13 +50,13 @@ int phrase_next(struct phrase *phrase, int bare)
     phrase->seen |= 1U << i;
     if (i == bare)
         return i;
-    phrase->value = next_word(&phrase->rest);
+    phrase->value = span_word(&phrase->rest);
     if (phrase->value.length == 0)
         return parser_refuse(phrase->parser, phrase->word, "has nothing behind it");
     return i;
 }
 
-static int take_number(struct phrase *phrase, uint32_t least, uint32_t *out)
+int phrase_number(struct phrase *phrase, uint32_t least, uint32_t *out)
 {
     return parser_number(phrase->parser, phrase->value, least, UINT32_MAX, out);
 }
@@ -102,9 +100,9 @@ static int take_route_word(struct phrase *phrase, int keyword, struct route_arg 
     case 1:
         return take_host(phrase->parser, phrase->value, &route->source);
     case 2:
-        return take_number(phrase, 0, &route->metric);
+        return phrase_number(phrase, 0, &route->metric);
     case 3:
-        return take_number(phrase, 1, &route->table);
+        return phrase_number(phrase, 1, &route->table);
     case 4:
         return take_scope(phrase, &route->scope);
     default:
@@ -143,7 +141,7 @@ int take_route(struct parser *parser, const char *value)
         return parser_fail(parser, "more than 64");
     struct route_arg *route = &out->routes[out->route_count];
     *route = (struct route_arg){.text = value, .scope = SCOPE_BY_KERNEL};
-    struct span word = next_word(&phrase.rest);
+    struct span word = span_word(&phrase.rest);
     if (!span_is(word, "default")) /* its family is not known yet */
         rc = take_network(parser, word, "is no destination (as 198.51.100.0/24, or default)",
                           &route->destination);
@@ -195,9 +193,9 @@ static int take_rule_word(struct phrase *phrase, int keyword, struct rule_arg *r
     case 4:
         return take_self(phrase, &rule->oif);
     case 5:
-        return take_number(phrase, 1, &rule->table);
+        return phrase_number(phrase, 1, &rule->table);
     default:
-        return take_number(phrase, 1, &rule->priority);
+        return phrase_number(phrase, 1, &rule->priority);
     }
 }
 
@@ -228,157 +226,31 @@ int take_rule(struct parser *parser, const char *value)
 int take_neighbour(struct parser *parser, const char *value)
 {
     struct options *out = parser->out;
-    struct span rest = span_of(value), word = next_word(&rest);
+    struct span rest = span_of(value), word = span_word(&rest);
     bool proxy = span_is(word, "proxy");
 
     if (out->neighbour_count == OPTIONS_NEIGHBOURS)
         return parser_fail(parser, "more than 64");
     struct neighbour_arg *neighbour = &out->neighbours[out->neighbour_count];
     *neighbour = (struct neighbour_arg){0};
-    int rc = take_host(parser, proxy ? next_word(&rest) : word, &neighbour->ip);
+    int rc = take_host(parser, proxy ? span_word(&rest) : word, &neighbour->ip);
     if (rc < 0)
         return rc;
     if (!proxy) {
-        if (!span_is(next_word(&rest), "lladdr"))
+        if (!span_is(span_word(&rest), "lladdr"))
             return parser_refuse(parser, span_of(value), "has no lladdr behind the address");
-        word = next_word(&rest);
+        word = span_word(&rest);
         if (parse_mac(word, &neighbour->mac) < 0)
             return parser_refuse(parser, word, "is not a MAC address");
     }
-    word = next_word(&rest);
+    word = span_word(&rest);
     if (word.length > 0)
         return parser_refuse(parser, word, "is too much: nothing follows it");
     out->neighbour_count++;
     return 0;
 }
 
-/* ---- VRF and VLAN ---- */
-
-static int take_name(struct parser *parser, struct span word, char out[LINK_NAME_SIZE])
-{
-    if (!is_link_name(word) || span_is(word, "all") || span_is(word, "default"))
-        return parser_refuse(parser, word, "cannot name a link");
-    return span_copy(word, out, LINK_NAME_SIZE);
-}
-
-int take_vrf(struct parser *parser, const char *value)
-{
-    struct phrase phrase = phrase_of(parser, value, "table");
-    struct vrf_arg *vrf = &parser->out->vrf;
-    int keyword;
-
-    int rc = take_name(parser, next_word(&phrase.rest), vrf->name);
-    while (rc == 0 && (keyword = phrase_next(&phrase, NONE_BARE)) != -ENOENT)
-        rc = keyword < 0 ? keyword : take_number(&phrase, 1, &vrf->table);
-    if (rc == 0 && vrf->table == 0)
-        return parser_refuse(parser, span_of(value), "names no table");
-    return rc;
-}
-
-static int take_protocol(struct phrase *phrase, uint16_t *out)
-{
-    static const uint16_t protocols[] = {ETH_P_8021Q, ETH_P_8021AD};
-    int i = parser_choose(phrase->parser, phrase->value, "802.1q 802.1ad");
-
-    if (i < 0)
-        return i;
-    *out = protocols[i];
-    return 0;
-}
-
-static int take_vlan_word(struct phrase *phrase, int keyword, struct vlan_arg *vlan)
-{
-    return keyword == 0 ? take_name(phrase->parser, phrase->value, vlan->name)
-                        : take_protocol(phrase, &vlan->protocol);
-}
-
-int take_vlan(struct parser *parser, const char *value)
-{
-    struct phrase phrase = phrase_of(parser, value, "name protocol");
-    struct vlan_arg *vlan = &parser->out->vlan;
-    int keyword;
-
-    vlan->protocol = ETH_P_8021Q;
-    int rc = parser_number(parser, next_word(&phrase.rest), 1, VLAN_MAX, &vlan->id);
-    while (rc == 0 && (keyword = phrase_next(&phrase, NONE_BARE)) != -ENOENT)
-        rc = keyword < 0 ? keyword : take_vlan_word(&phrase, keyword, vlan);
-    return rc;
-}
-
-/* ---- links that are made ---- */
-
-static int take_create_word(struct phrase *phrase, int keyword, struct create_arg *create)
-{
-    static const char modes[][32] = {"private vepa bridge passthru", "l2 l3 l3s"};
-
-    if (create->sort == CREATE_VLAN)
-        return keyword == 0
-                   ? parser_number(phrase->parser, phrase->value, 1, VLAN_MAX, &create->number)
-                   : take_protocol(phrase, &create->flag);
-    int i = parser_choose(phrase->parser, phrase->value,
-                          keyword == 0 ? modes[create->sort] : "bridge private vepa");
-    if (i < 0)
-        return i;
-    if (keyword == 1)
-        create->flag = (uint16_t)i; /* IPVLAN_F_* */
-    else /* enum macvlan_mode, enum ipvlan_mode */
-        create->number = create->sort == CREATE_MACVLAN ? 1U << i : (uint32_t)i;
-    return 0;
-}
-
-int take_create(struct parser *parser, const char *value)
-{
-    static const char keywords[][16] = {"mode", "mode flag", "id protocol"};
-    struct phrase phrase = phrase_of(parser, value, NULL);
-    struct create_arg *create = &parser->out->create;
-    struct span kind = next_word(&phrase.rest);
-    int keyword, rc = parser_choose(parser, kind, "macvlan ipvlan vlan");
-
-    if (rc < 0)
-        return rc;
-    create->sort = (enum create_sort)rc;
-    create->flag = create->sort == CREATE_VLAN ? ETH_P_8021Q : 0;
-    phrase.keywords = keywords[rc];
-    rc = span_copy(kind, create->kind, sizeof create->kind);
-    while (rc == 0 && (keyword = phrase_next(&phrase, NONE_BARE)) != -ENOENT)
-        rc = keyword < 0 ? keyword : take_create_word(&phrase, keyword, create);
-    if (rc == 0 && !(phrase.seen & 1))
-        return parser_refuse(parser, span_of(value), "names no mode, or id");
-    return rc;
-}
-
 /* ---- all together ---- */
-
-/* LINK.ID, unless it was given a name. */
-static int name_vlan(struct parser *parser)
-{
-    struct options *out = parser->out;
-    struct text name;
-
-    if (out->vlan.id == 0 || out->vlan.name[0] != '\0')
-        return 0;
-    text_init(&name, out->vlan.name, sizeof out->vlan.name);
-    text_put(&name, out->as);
-    text_put_char(&name, '.');
-    text_put_unsigned(&name, out->vlan.id);
-    if (!name.cut)
-        return 0;
-    text_put(&parser->error, "--vlan: LINK.ID is too long for a name; give one");
-    return -EINVAL;
-}
-
-static int check_names(struct parser *parser)
-{
-    const struct options *out = parser->out;
-
-    bool vlan = out->vlan.id != 0, vrf = out->vrf.table != 0;
-    if (!(vlan && strcmp(out->vlan.name, out->as) == 0) &&
-        !(vrf && strcmp(out->vrf.name, out->as) == 0) &&
-        !(vlan && vrf && strcmp(out->vrf.name, out->vlan.name) == 0))
-        return 0;
-    text_put(&parser->error, "the link, its VLAN and its VRF need a name each");
-    return -EINVAL;
-}
 
 int phrases_finish(struct parser *parser)
 {
@@ -395,8 +267,6 @@ int phrases_finish(struct parser *parser)
         text_put(&parser->error, "--gateway: no --route is a default route");
         return -EINVAL;
     }
-    int rc = name_vlan(parser);
-    if (rc == 0)
-        rc = vf_finish(parser);
-    return rc < 0 ? rc : check_names(parser);
+    int rc = vf_finish(parser);
+    return rc < 0 ? rc : links_finish(parser);
 }
