@@ -12,26 +12,26 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions import groups, holders
 from netdevice_plugin.functions.binding import PATIENCE, Binding, Teller
+from netdevice_plugin.functions.failures import RETRY, Failures
 from netdevice_plugin.functions.links import Links
 from netdevice_plugin.functions.nodes import DEV, nodes
 from netdevice_plugin.functions.observer import Observer, Silence
 from netdevice_plugin.functions.record import FunctionRecord, Phase
 from netdevice_plugin.functions.store import Store
 from netdevice_plugin.functions.sysfs import Bus, State
-from netdevice_plugin.functions.turns import Turns
+from netdevice_plugin.functions.turns import Turns, every
 from netdevice_plugin.model import Device, Pool
 from netdevice_plugin.provisioning import BindAt, Node, Userspace, VfSettings
 
 THREADS = 8
 GRACE = 60.0  # seconds in which the kubelet may not know yet who was given a device
 NOTED = 10.0  # seconds after which what the kubelet says of a device is about this loan
-RETRY = 15.0  # seconds until what failed is tried again
 
 _log = logging.getLogger(__name__)
 _AS_IT_IS = VfSettings()
@@ -81,7 +81,7 @@ class Functions:
         self._turns = Turns(THREADS)
         self._turn = asyncio.Lock()  # of those who reconcile
         self._unread: Mapping[str, str] = {}
-        self._failures: dict[str, _Failure] = {}
+        self._failures = Failures(clock)
         self._fresh: dict[str, float] = {}  # lent then, and not seen in use since
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -104,7 +104,7 @@ class Functions:
         now = self._clock()
         self._fresh = {one.device: now for one in found if one.phase is Phase.BOUND and one.holder}
         unfinished = [one.device for one in found if one.phase is not Phase.BOUND]
-        await _all(self.bring_home(device) for device in unfinished)
+        await every(self.bring_home(device) for device in unfinished)
         self._wake(GRACE)
 
     def faults(self, devices: Iterable[Device], pools: Mapping[str, Pool]) -> Mapping[str, str]:
@@ -179,7 +179,7 @@ class Functions:
             idle = {name for name in self.records if name not in in_use}
             unbound = {name for name, (_, pool) in wanted.items() if _stays(pool)} - set(in_use)
             due = sorted(name for name in idle | unbound if self._is_due(name))
-            await _all(self._settle(name, *wanted.get(name, (None, None))) for name in due)
+            await every(self._settle(name, *wanted.get(name, (None, None))) for name in due)
 
     async def close(self) -> None:
         """Wait for what is at work. Nothing is brought home: pods go on without the agent."""
@@ -192,11 +192,10 @@ class Functions:
     def _fault(self, device: Device, userspace: Userspace) -> str:
         name = device.name
         record = self.records.get(name)
-        failure = self._failures.get(name)
         if name in self._unread:
             return self._unread[name]
-        if failure and (self._clock() < failure.again or (record and failure.step == "return")):
-            return failure.reason
+        if reason := self._failures.reason(name, bound=record is not None):
+            return reason
         pci = device.interface.pci
         state = self._bus.state(pci.address) if pci else None
         if state is None:
@@ -217,17 +216,14 @@ class Functions:
         """Somebody has it: it was not just lent, and is not on its way home."""
         if self._clock() - self._fresh.get(name, 0.0) >= NOTED:
             self._fresh.pop(name, None)
-        failure = self._failures.get(name)
-        if failure and failure.step == "return":
-            del self._failures[name]
+        self._failures.forget(name, "return")
 
     def _is_fresh(self, name: str) -> bool:
         since = self._fresh.get(name)
         return since is not None and self._clock() - since < GRACE
 
     def _is_due(self, name: str) -> bool:
-        failure = self._failures.get(name)
-        return not self._is_fresh(name) and (failure is None or self._clock() >= failure.again)
+        return not self._is_fresh(name) and self._failures.is_over(name)
 
     async def _settle(self, name: str, device: Device | None, pool: Pool | None) -> None:
         """Nobody has it: have it home, or bound and idle, unless it is lent meanwhile."""
@@ -359,7 +355,7 @@ class Functions:
 
     def _took(self, name: str, before: FunctionRecord | None, seconds: float) -> None:
         after = self.records.get(name)
-        if self._failures.pop(name, None) is None and after == before:
+        if not self._failures.forget(name) and after == before:
             return
         if after is None and before:
             self._observer.returned(name, seconds)
@@ -375,15 +371,7 @@ class Functions:
     def _failed(self, name: str, step: str, error: FunctionError) -> None:
         self._observer.failed(name, step)
         self._fresh.pop(name, None)
-        reason = f"{error}; {error.hint}" if error.hint else str(error)
-        known = self._failures.get(name)
-        if known and known.reason == reason:
-            pass
-        elif step == "bind":
-            _log.warning("Function is not bound", extra=_extra(name, reason))
-        else:
-            _log.warning("Function is not home", extra=_extra(name, reason))
-        self._failures[name] = _Failure(step, reason, self._clock() + RETRY)
+        self._failures.add(name, step, error)
         self._wake(RETRY)
         self._changed()
 
@@ -396,20 +384,6 @@ class Functions:
         if self._alarm:
             self._alarm.cancel()
         self._alarm = loop.call_at(when, self._changed)
-
-
-async def _all(jobs: Iterable[Awaitable[None]]) -> None:
-    """Do all of it at once; what fails has been told, and is no bug."""
-    for result in await asyncio.gather(*jobs, return_exceptions=True):
-        if isinstance(result, BaseException) and not isinstance(result, FunctionError):
-            raise result
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Failure:
-    step: str
-    reason: str
-    again: float  # when it may be tried again, on the clock
 
 
 def _stays(pool: Pool) -> bool:

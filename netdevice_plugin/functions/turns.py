@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
+
+from netdevice_plugin.errors import FunctionError
 
 _T = TypeVar("_T")
 
@@ -40,3 +42,10 @@ class Turns:
         """Wait for what is at work."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._threads.shutdown(wait=False)
+
+
+async def every(jobs: Iterable[Awaitable[None]]) -> None:
+    """Do all of it at once; what fails has been told, and is no bug."""
+    for result in await asyncio.gather(*jobs, return_exceptions=True):
+        if isinstance(result, BaseException) and not isinstance(result, FunctionError):
+            raise result

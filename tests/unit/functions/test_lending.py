@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netdevice_plugin.errors import FunctionError
-from netdevice_plugin.functions.lending import GRACE, NOTED, RETRY, Functions
+from netdevice_plugin.functions.failures import RETRY
+from netdevice_plugin.functions.lending import GRACE, NOTED, Functions
 from netdevice_plugin.functions.record import Phase
 from netdevice_plugin.model import Device, Pool
 from netdevice_plugin.provisioning import Node, Userspace, VfSettings
