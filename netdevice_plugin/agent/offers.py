@@ -19,6 +19,7 @@ from netdevice_plugin.agent.publishing import Publishing
 from netdevice_plugin.agent.readying import Readying
 from netdevice_plugin.cdistore import on_disk
 from netdevice_plugin.errors import NetdevError
+from netdevice_plugin.inventory import lent
 from netdevice_plugin.loans.reconciler import Reconciler
 from netdevice_plugin.look import View
 from netdevice_plugin.offering import InUse, Offering, Present, offer, remember
@@ -113,7 +114,7 @@ class Offers:
         pools = {pool.name: pool for pool in config.pools}
         present = Present(
             snapshot=self._readying.complete(seen.snapshot),
-            attachments=seen.attachments,
+            attachments=lent.standing(seen.snapshot, seen.attachments),
             broken=seen.problems,
             pools=config.pools,
             in_use=self._in_use(),

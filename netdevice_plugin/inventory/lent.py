@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from netdevice_plugin.attachments import Attachment
+from netdevice_plugin.attachments import Attachment, Phase
 from netdevice_plugin.errors import InventoryError
 from netdevice_plugin.inventory import decode, routes
 from netdevice_plugin.inventory.pfs import name_pfs
@@ -62,10 +62,11 @@ def merge(
     A link on its way, or one that fell home under its pod's name, is not shown
     twice: its record replaces it, whatever its phase, until the mover removes that.
     A newcomer that took the name of a lent link is protected, because it would be
-    the same device. A link that was born in a pod is none of the host's: only its
-    device is noted. `now` is CLOCK_BOOTTIME in seconds: address lifetimes run on.
-    What is as it was in the last call is the very same object.
+    the same device; but see `standing`. A link that was born in a pod is none of the
+    host's: only its device is noted. `now` is CLOCK_BOOTTIME in seconds: address
+    lifetimes run on. What is as it was in the last call is the very same object.
     """
+    attachments = standing(snapshot, attachments)
     if not attachments:
         return snapshot
     born = frozenset(one.device for one in attachments if one.born)
@@ -84,6 +85,25 @@ def merge(
     return dataclasses.replace(
         snapshot, interfaces=merged, protected=_protected(snapshot, merged), born=born
     )
+
+
+def standing(snapshot: Snapshot, attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
+    """The records that say something of their device still.
+
+    Not that of a NIC which is lost, and which nobody holds, once the host has one in its
+    slot and under its name: the same one or another, as the mover finds out when that is
+    lent, and drops the record.
+    """
+    if not any(_is_over(one) for one in attachments):
+        return tuple(attachments)
+    here = {(one.name, one.pci.address) for one in snapshot.interfaces if one.pci and not one.lent}
+    return tuple(
+        one for one in attachments if not (_is_over(one) and (_names(one)[0], one.link.pci) in here)
+    )
+
+
+def _is_over(attachment: Attachment) -> bool:
+    return attachment.phase is Phase.LOST and not attachment.holders
 
 
 def _rank(one: tuple[Interface, Attachment | None]) -> tuple[int, bool]:
@@ -205,14 +225,16 @@ class _Index:
 def _is_link_of(interface: Interface, attachment: Attachment) -> bool:
     """Whether a link on the host is the one of a record.
 
-    Hardware tells by itself. A virtual link may share its MAC with others (VLANs)
+    Hardware tells by itself, but for virtual functions whose drivers call whatever MAC
+    they have the permanent one. A virtual link may share its MAC with others (VLANs)
     or have had another in the pod, so that it must be where it was as well.
     """
     link = attachment.link
     pci = interface.pci.address if interface.pci else ""
-    hardware = (interface.kind, pci, interface.permanent_mac)
-    if hardware != (link.kind, link.pci, _mac(link.permanent_mac)):
+    if (interface.kind, pci) != (link.kind, link.pci):
         return False
+    if interface.permanent_mac != _mac(link.permanent_mac):
+        return interface.vf is not None and interface.permanent_mac == interface.mac
     if interface.permanent_mac:
         return True
     named = interface.name in (link.name, attachment.pod_name)

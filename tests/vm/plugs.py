@@ -25,7 +25,7 @@ class Plugged:
     @property
     def mac(self) -> str:
         """By which whoever plugged it finds it."""
-        return MACS[self.slot]
+        return self.nic.mac
 
 
 class Plugs:
@@ -35,17 +35,18 @@ class Plugs:
         self._qmp = qmp
         self._taken: dict[str, Literal["in", "asked back"]] = {}
 
-    def plug(self, hub: int, slot: str = SLOTS[0]) -> Plugged:
+    def plug(self, hub: int, slot: str = SLOTS[0], mac: str = "") -> Plugged:
         """A NIC on that hub, which may be given to a userspace driver; its link is there."""
-        self.begin(hub, slot)
-        assert eventually(HOST, lambda: bool(link(MACS[slot])), _SEEN), f"no NIC in {slot}"
-        name = link(MACS[slot])
+        mac = mac or MACS[slot]
+        self.begin(hub, slot, mac)
+        assert eventually(HOST, lambda: bool(link(mac)), _SEEN), f"no NIC in {slot}"
+        name = link(mac)
         function = pathlib.Path("/sys/class/net", name, "device").resolve().parent
-        return Plugged(slot, Nic(name, function.name, MACS[slot]))
+        return Plugged(slot, Nic(name, function.name, mac))
 
-    def begin(self, hub: int, slot: str = SLOTS[0]) -> None:
+    def begin(self, hub: int, slot: str = SLOTS[0], mac: str = "") -> None:
         """Plug, and do not wait for the guest to have seen it."""
-        self._qmp.plug(slot + "-nic", slot, MACS[slot], hub, iommu_platform=True)
+        self._qmp.plug(slot + "-nic", slot, mac or MACS[slot], hub, iommu_platform=True)
         self._taken[slot] = "in"
 
     def ask_back(self, slot: str = SLOTS[0]) -> None:

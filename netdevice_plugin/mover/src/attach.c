@@ -299,8 +299,8 @@ static int settle(struct mover *mover, struct pod *pod, uint64_t deadline)
     int rc = bring_home(mover);
     if (rc == 0)
         forgive(mover); /* what could not be undone in a pod that had it before */
-    if (rc == -ENODEV && was_lost) {
-        /* Lost before, and its name may be another link's by now: the arguments decide. */
+    if (rc == -ENODEV && (was_lost || record->phase == PHASE_NONE)) {
+        /* Lost before, or its name is another link's by now: the arguments decide. */
         forgive(mover);
         rc = record_remove(mover->options->run_dir, record->device);
         record->phase = PHASE_NONE;

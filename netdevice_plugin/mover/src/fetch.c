@@ -10,17 +10,22 @@
 #include "born.h"
 #include "netns.h"
 #include "pod.h"
+#include "vfinfo.h"
 
 #define SPARE_NAMES 100
 
 /* ------------------------------------------------------------------ finding */
 
+/* One that the link had on the host, or that we gave it in the pod. */
+static bool is_our_mac(const struct record *record, const struct mac *mac)
+{
+    return mac_equal(mac, &record->link.mac) ||
+           (record->pod_mac.length > 0 && mac_equal(mac, &record->pod_mac));
+}
+
 static bool mac_is_ours(const struct record *record, const struct link *link)
 {
-    if (is_born(record))
-        return born_is(record, link);
-    return mac_equal(&link->mac, &record->link.mac) ||
-           (record->pod_mac.length > 0 && mac_equal(&link->mac, &record->pod_mac));
+    return is_born(record) ? born_is(record, link) : is_our_mac(record, &link->mac);
 }
 
 static bool is_same_function(const struct record *record, const struct link *link)
@@ -30,17 +35,17 @@ static bool is_same_function(const struct record *record, const struct link *lin
 
 /*
  * What no pod can change about a link. Its permanent MAC is part of that, but for
- * drivers of virtual functions that call whatever MAC they have the permanent one.
+ * drivers of virtual functions that call whatever MAC they have the permanent one. Any
+ * other function with a MAC that is none of ours is another NIC in the same slot.
  */
 static bool is_same_make(const struct record *record, const struct link *link)
 {
     if (is_born(record))
         return strcmp(link->kind, record->born) == 0;
-    bool same_mac =
-        mac_equal(&link->permanent, &record->link.permanent) ||
-        (is_same_function(record, link) &&
-         (mac_equal(&link->permanent, &link->mac) ||
-          (link->permanent.length > 0 && mac_equal(&link->permanent, &record->pod_mac))));
+    bool same_mac = mac_equal(&link->permanent, &record->link.permanent) ||
+                    (is_same_function(record, link) &&
+                     (is_our_mac(record, &link->permanent) ||
+                      (mac_equal(&link->permanent, &link->mac) && vf_is(link->pci))));
 
     return strcmp(link->kind, record->link.kind) == 0 && link->type == record->link.type &&
            same_mac && (record->link.pci[0] == '\0' || is_same_function(record, link));
@@ -213,9 +218,20 @@ static int find_on_host(struct mover *mover, struct link *out)
     rc = link_identify(&mover->host, &identity, out, &why);
     if (rc == -EEXIST)
         fail(mover, rc, "find the link on the host: several could be it", found);
+    if (rc == 0 && !is_same_make(record, out))
+        rc = -ENODEV;
     if (rc == -ENODEV && record->link.pci[0] != '\0')
         rc = find_by_name(mover, out);
     return rc == 0 && !is_hardware(record) && !name_is_ours(record, out->name) ? -ENODEV : rc;
+}
+
+bool is_replaced(struct mover *mover)
+{
+    const struct record *record = &mover->record;
+    static struct link link;
+
+    return link_get(&mover->host, 0, record->spec.name, &link) == 0 &&
+           is_same_function(record, &link) && !is_same_make(record, &link);
 }
 
 /* For a link that is surely not in the pod. */

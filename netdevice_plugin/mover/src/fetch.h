@@ -17,6 +17,9 @@ int check_pin(struct mover *mover);
  */
 int fetch(struct mover *mover, struct link *out);
 
+/* Whether another NIC is on the host in the place of the record's, and under its name. */
+bool is_replaced(struct mover *mover);
+
 /* The network namespace of the record's pod. -ENOENT: it is gone for sure. */
 int open_lent(struct mover *mover);
 

@@ -256,6 +256,28 @@ static void keep_error(struct mover *mover, enum phase phase)
     write_record(mover);
 }
 
+/*
+ * It is nowhere. Its record waits for it, unless another NIC has its slot and its name by
+ * now, which nobody could use then, and no holder is left.
+ */
+static int lose(struct mover *mover)
+{
+    struct record *record = &mover->record;
+    bool replaced = is_replaced(mover);
+
+    drop_dead_holders(mover, "");
+    fail(mover, -ENODEV, "bring the link home",
+         replaced ? "it is gone, and another NIC, which is left alone, has its name and PCI address"
+                  : "it is neither in the pod's network namespace nor on the host");
+    replaced &= record->holder_count == 0;
+    if (!replaced)
+        keep_error(mover, PHASE_LOST);
+    pin_unmount(record->pin);
+    if (replaced && record_remove(mover->options->run_dir, record->device) == 0)
+        record->phase = PHASE_NONE;
+    return -ENODEV;
+}
+
 int bring_home(struct mover *mover)
 {
     struct record *record = &mover->record;
@@ -279,13 +301,8 @@ int bring_home(struct mover *mover)
         record->pod_ifindex = 0;
         record_write(mover->options->run_dir, record);
     }
-    if (rc == -ENODEV) {
-        fail(mover, -ENODEV, "bring the link home",
-             "it is neither in the pod's network namespace nor on the host");
-        keep_error(mover, PHASE_LOST);
-        pin_unmount(record->pin);
-        return -ENODEV;
-    }
+    if (rc == -ENODEV)
+        return lose(mover);
     if (rc < 0) {
         fail(mover, rc, "bring the link home", NULL);
         keep_error(mover, record->phase);

@@ -58,9 +58,10 @@ int write_record(struct mover *mover);
 /*
  * Brings the device of the record home, wherever it is, and makes it what it was;
  * then drops pin and record. -ENODEV: it is nowhere to be found; the record says
- * lost. -EUCLEAN: it is home, but not all could be restored; the record says
- * stranded. -EXDEV, and nothing touched: the pin may be mounted where it is not seen
- * from here. Does nothing that is done already, so it mends what any kill left.
+ * lost, or is dropped (PHASE_NONE) where another NIC has its place. -EUCLEAN: it is
+ * home, but not all could be restored; the record says stranded. -EXDEV, and nothing
+ * touched: the pin may be mounted where it is not seen from here. Does nothing that is
+ * done already, so it mends what any kill left.
  */
 int bring_home(struct mover *mover);
 

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from netdevice_plugin.attachments import Attachment, HostLink, Identity, Phase
-from netdevice_plugin.inventory.lent import merge
+from netdevice_plugin.attachments import Attachment, Holder, HostLink, Identity, Phase
+from netdevice_plugin.inventory.lent import merge, standing
 from netdevice_plugin.model import (
     Address,
     Interface,
@@ -296,3 +296,48 @@ def test_lifetimes_run_on_from_one_time_to_the_next(tmp_path: pathlib.Path) -> N
     limited = record(VIRTUAL, recorded=0, addresses=(address(7, (2, ip("192.0.2.1")), (6, times)),))
     left = [merged(limited, tmp_path, now=now).addresses[0] for now in (0, 50)]
     assert [(one.preferred, one.valid) for one in left] == [(100, 200), (50, 150)]
+
+
+@pytest.mark.parametrize("mac", ["02:99:00:00:00:00", "02:99:00:00:00:01"])
+def test_a_vf_is_known_by_its_function_if_its_permanent_mac_is_whatever_it_has(
+    tmp_path: pathlib.Path, mac: str
+) -> None:
+    vf = VirtualFunction(number=0, pf_address="0000:03:00.0")
+    fields = {"mac": mac, "permanent_mac": "02:99:00:00:00:00"}
+    same = mac == fields["permanent_mac"]
+    of_vf = hardware(tmp_path, vf=vf, **fields)
+    assert shown(of_vf, record(HARDWARE), tmp_path) == ([True] if same else [False, True])
+    of_pf = dataclasses.replace(of_vf, vf=None)
+    assert shown(of_pf, record(HARDWARE), tmp_path) == [False, True]
+
+
+HOLDER = Holder(container="c1")
+OTHER = "0a:00:00:00:00:02"
+
+
+@pytest.mark.parametrize(
+    ("phase", "holders", "fields", "lent"),
+    [
+        (Phase.LOST, (), {"permanent_mac": OTHER}, [False]),
+        (Phase.LOST, (), {}, [False]),  # itself, plugged again: the mover mends it
+        (Phase.LOST, (), {"permanent_mac": OTHER, "name": "eth2"}, [False, True]),
+        (Phase.LOST, (), {"permanent_mac": OTHER, "pci": None}, [False, True]),
+        (Phase.LOST, (HOLDER,), {"permanent_mac": OTHER}, [False, True]),
+        (Phase.ATTACHED, (), {"permanent_mac": OTHER}, [False, True]),
+    ],
+    ids=["another", "the same", "another name", "another slot", "held", "not lost"],
+)
+def test_a_lost_nic_that_nobody_holds_makes_way_for_one_in_its_place(
+    tmp_path: pathlib.Path,
+    phase: Phase,
+    holders: tuple[Holder, ...],
+    fields: dict[str, object],
+    lent: list[bool],
+) -> None:
+    live = hardware(tmp_path, **{"name": "eth1", **fields})
+    one = record(HARDWARE, phase=phase, holders=holders)
+    result = merge(Snapshot(interfaces=(live,)), [one], sysfs=tmp_path, now=0)
+    assert sorted(found.lent for found in result.interfaces) == lent
+    assert standing(result, [one]) == ((one,) if True in lent else ())
+    namesakes = [found for found in result.interfaces if found.name == "eth1"]
+    assert bool(result.protected) == (len(namesakes) > 1)
