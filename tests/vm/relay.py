@@ -20,7 +20,17 @@ import pytest
 from tests.debian import FetchError
 from tests.e2e.fetch import parts as runtimes
 from tests.vm import dpdk, fetch
-from tests.vm.guest import BOOTS, PORT, SILENCE, Guest, GuestError, booted, pytest_command
+from tests.vm.guest import (
+    BOOTS,
+    CRASHES,
+    PORT,
+    SILENCE,
+    EmulatorError,
+    Guest,
+    GuestError,
+    booted,
+    pytest_command,
+)
 
 HERE = pathlib.Path(__file__).parent
 IN_GUEST = "NDP_GUEST" in os.environ
@@ -52,6 +62,7 @@ class Relay:
         self._guest: Guest | None = None
         self._failure = ""  # why there is no guest; then there is none for all
         self._boots = 0
+        self._crashes: list[str] = []  # tests in which QEMU gave up; it goes on from there
         self._stack = contextlib.ExitStack()
 
     @pytest.hookimpl(tryfirst=True)
@@ -68,22 +79,30 @@ class Relay:
     def _reports(self, item: pytest.Item) -> list[pytest.TestReport]:
         result: list[pytest.TestReport] = []
         try:
-            guest = self._running(item.session)
             while not result or result[-1].when != "teardown":
-                result.append(self._report(item, guest.line(SILENCE)))
+                guest = self._running(item)
+                try:
+                    result.append(self._report(item, guest.line(SILENCE)))
+                except EmulatorError:
+                    if len(self._crashes) == CRASHES:
+                        raise
+                    self._crashes.append(item.nodeid)
+                    self._guest = None
+                    result.clear()
         except (FetchError, GuestError, subprocess.CalledProcessError) as error:
             self._failure = self._failure or str(error)
         if self._failure:
             result.append(self._failed(item))
         return result
 
-    def _running(self, session: pytest.Session) -> Guest:
-        """The one guest, started for the first test that needs it."""
+    def _running(self, first: pytest.Item) -> Guest:
+        """The one guest, started for the first test that needs it and all that follow."""
         if self._failure:
             raise GuestError(self._failure)
         if not self._guest:
-            tests = [item.nodeid for item in session.items if HERE in item.path.parents]
-            self._guest = self._start(tests)
+            items = first.session.items
+            left = items[items.index(first) :]
+            self._guest = self._start([one.nodeid for one in left if HERE in one.path.parents])
         return self._guest
 
     def _start(self, tests: Sequence[str]) -> Guest:
@@ -124,6 +143,8 @@ class Relay:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """A boot that hung is no secret, though the next one went well."""
+        for test in self._crashes:
+            terminalreporter.write_line(f"QEMU gave up in {test}, which was run again")
         if self._boots > 1:
             terminalreporter.write_line(f"the guest came up in boot {self._boots} of {BOOTS}")
 
