@@ -34,6 +34,9 @@ def _quit(_number: int, _frame: object) -> None:
     raise SystemExit(0)
 
 
+_ARENA_MAX = -8  # malloc.h
+
+
 @click.command()
 @offer_options
 @click.option(
@@ -116,6 +119,7 @@ def run(  # noqa: PLR0913 - an argument for each option
     import signal  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _quit)  # until the agent has its own
+    _share_memory()
     from netdevice_plugin.operations import logs  # noqa: PLC0415
     from netdevice_plugin.operations.http import parse_listen  # noqa: PLC0415
 
@@ -141,3 +145,16 @@ def run(  # noqa: PLR0913 - an argument for each option
         **({"instance": instance} if instance else {}),
     )
     asyncio.run(agent.run(settings))
+
+
+def _share_memory() -> None:
+    """Have the threads share two arenas of the C library's: each has one of its own otherwise.
+
+    What a thread frees then serves the others too (mallopt(3), M_ARENA_MAX). Other C
+    libraries than GNU's have no such thing.
+    """
+    import contextlib  # noqa: PLC0415 - not for --help
+    import ctypes  # noqa: PLC0415
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
