@@ -41,8 +41,8 @@ HOMECOMING = 1.0  # seconds in which the link of a record that is gone must show
 class InUse:
     """What pods and claims have by resource, as of the `serial`th time that the kubelet was asked.
 
-    `known` says whether there was an answer at all. Without a kubelet nothing is in
-    use, and `serial` counts nothing.
+    `known` says whether there was an answer at all, `asked` when that was, of
+    `time.monotonic`. Without a kubelet nothing is in use, and `serial` counts nothing.
     """
 
     devices: Mapping[str, frozenset[str]] = dataclasses.field(
@@ -50,6 +50,7 @@ class InUse:
     )  # by key of the pool: names of devices
     serial: int = 0
     known: bool = False
+    asked: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ class Asking:
             devices=self._devices(usage, kinds),
             serial=self.in_use.serial + 1,
             known=usage.complete or len(usage.problems) < 2,  # one of two sources has answered
+            asked=self._asked,
         )
         self._heard(usage)
 

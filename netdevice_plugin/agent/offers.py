@@ -146,7 +146,7 @@ class Offers:
         if self._asking:
             return _with(self._asking.in_use, self._claiming.held if self._claiming else {})
         self._turns += 1
-        return InUse(serial=self._turns, known=True)
+        return InUse(serial=self._turns, known=True, asked=time.monotonic())
 
     def _complain(self, before: Offering) -> None:
         for problem in self._offering.problems:

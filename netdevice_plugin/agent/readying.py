@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Protocol
 
 from netdevice_plugin.errors import FunctionError
+from netdevice_plugin.functions.lending import NOTED
 from netdevice_plugin.functions.merge import merge
 from netdevice_plugin.functions.record import FunctionRecord
 from netdevice_plugin.model import VIA_DRA, Device, Pool, Snapshot
@@ -23,7 +24,6 @@ from netdevice_plugin.provisioning import BindAt, Node, Userspace, VfSettings
 from netdevice_plugin.serving.errors import UnhealthyDeviceError
 
 ASK_AGAIN = 5.0  # seconds between questions whether a pod still has what no hook gives back
-NOTED = 1.0  # seconds in which the kubelet notes what it was given
 AGAIN = 10.0  # seconds until records that could not be read are read again
 
 _UNREAD = "the records of functions have not been read yet"
@@ -56,7 +56,10 @@ class Lender(Protocol):
         """Nobody has it."""
 
     async def reconcile(
-        self, wanted: Mapping[str, tuple[Device, Pool]], in_use: Collection[str]
+        self,
+        wanted: Mapping[str, tuple[Device, Pool]],
+        in_use: Collection[str],
+        asked: float | None = None,
     ) -> None:
         """Make it so."""
 
@@ -199,11 +202,12 @@ class Readying:
         for device, pool in pairs:
             if device.name in unready:
                 self._spawn(device, pool)
-        names = frozenset().union(*self._in_use.devices.values())
-        if not self._in_use.known:
+        in_use = self._in_use
+        names = frozenset().union(*in_use.devices.values())
+        if not in_use.known:
             names |= self._functions.records.keys()  # nobody knows that they are over
         wanted = {device.name: (device, pool) for device, pool in pairs}
-        await self._functions.reconcile(wanted, names)
+        await self._functions.reconcile(wanted, names, in_use.asked)
         if self._ask_at and any(self._is_lent(key) for key in listings):
             self._ask_at(time.monotonic() + ASK_AGAIN)
 

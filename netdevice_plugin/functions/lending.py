@@ -31,7 +31,7 @@ from netdevice_plugin.provisioning import BindAt, Node, Userspace, VfSettings
 
 THREADS = 8
 GRACE = 60.0  # seconds in which the kubelet may not know yet who was given a device
-NOTED = 10.0  # seconds after which what the kubelet says of a device is about this loan
+NOTED = 2.0  # seconds after which a kubelet that is asked knows who has it
 
 _log = logging.getLogger(__name__)
 _AS_IT_IS = VfSettings()
@@ -165,17 +165,21 @@ class Functions:
         await self._at(name, self._home)
 
     async def reconcile(
-        self, wanted: Mapping[str, tuple[Device, Pool]], in_use: Collection[str]
+        self,
+        wanted: Mapping[str, tuple[Device, Pool]],
+        in_use: Collection[str],
+        asked: float | None = None,
     ) -> None:
         """Bind what pools want bound all the time, and bring home what nobody has.
 
         `wanted` are all devices of pools with a driver, by name; `in_use` those that a
-        pod or a claim has. One that was just lent may not be among these yet. Raises
-        nothing: what fails is in `faults`, and `changed` is called to have it tried again.
+        pod or a claim has, as of `asked` on the clock, or now. One that was just lent may
+        not be among these yet, or still be because of the pod before. Raises nothing:
+        what fails is in `faults`, and `changed` is called to have it tried again.
         """
         async with self._turn:
             for name in in_use:
-                self._seen(name)
+                self._seen(name, self._clock() if asked is None else asked)
             idle = {name for name in self.records if name not in in_use}
             unbound = {name for name, (_, pool) in wanted.items() if _stays(pool)} - set(in_use)
             due = sorted(name for name in idle | unbound if self._is_due(name))
@@ -212,9 +216,9 @@ class Functions:
         waits = userspace.bind_at is BindAt.START and record is None
         return f"it is not bound to {userspace.driver} yet" if waits else ""
 
-    def _seen(self, name: str) -> None:
+    def _seen(self, name: str, asked: float) -> None:
         """Somebody has it: it was not just lent, and is not on its way home."""
-        if self._clock() - self._fresh.get(name, 0.0) >= NOTED:
+        if asked - self._fresh.get(name, asked) >= NOTED:
             self._fresh.pop(name, None)
         self._failures.forget(name, "return")
 

@@ -61,7 +61,8 @@ def test_testpmd_in_a_pod_has_a_vf_and_the_vf_is_a_link_again_when_the_pod_is_go
         assert "3 packets received" in peer.run("busybox", "ping", "-c3", "-W5", ECHO).stdout
         assert program.counts(0)["TX"] >= 3
     kubelet.delete_pod(pod)
-    assert eventually(HOST, lambda: vf.link == vf.name)
+    eventually(HOST, lambda: vf.link == vf.name)
+    assert vf.link == vf.name
     after = HOST.links()[vf.link]
     assert pods.driver(vf) == "igbvf"
     assert (after["address"], after["mtu"]) == (before["address"], before["mtu"])

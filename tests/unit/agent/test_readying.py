@@ -93,7 +93,10 @@ class Functions:
         self.records = {key: one for key, one in self.records.items() if key != name}
 
     async def reconcile(
-        self, wanted: Mapping[str, tuple[Device, Pool]], in_use: Collection[str]
+        self,
+        wanted: Mapping[str, tuple[Device, Pool]],
+        in_use: Collection[str],
+        asked: float | None = None,
     ) -> None:
         bind_at = {
             name: pool.userspace.bind_at for name, (_, pool) in wanted.items() if pool.userspace

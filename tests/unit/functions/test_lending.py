@@ -308,7 +308,11 @@ def test_what_was_just_lent_is_not_brought_home_before_the_kubelet_can_know_of_i
         await functions.reconcile({NAME: (one, VFIO)}, {NAME})
         await functions.reconcile({NAME: (one, VFIO)}, ())  # the pod before had it
         assert kernel.driver(VF) == "vfio-pci"
+        asked = agent.now
         agent.now += NOTED
+        await functions.reconcile({NAME: (one, VFIO)}, {NAME}, asked)
+        await functions.reconcile({NAME: (one, VFIO)}, ())  # that was asked too early
+        assert kernel.driver(VF) == "vfio-pci"
         await functions.reconcile({NAME: (one, VFIO)}, {NAME})
         assert kernel.driver(VF) == "vfio-pci"
         await functions.reconcile({NAME: (one, VFIO)}, ())  # it was seen, and is no more
