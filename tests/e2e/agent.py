@@ -22,6 +22,8 @@ from tests.fakes.kubelet import Kubelet
 CONFIG = "/etc/netdevice-plugin/config.yaml"
 STOP = 2.0  # seconds that a graceful stop may take
 
+_SHOWN = 40  # lines of each log, when a test failed
+
 
 class Agent:
     """One process; it writes its log outside the node, where no reboot takes it."""
@@ -141,10 +143,11 @@ class Agents:
         return agent
 
     def close(self) -> None:
-        """End all, and fail if anything was wrong at any time."""
+        """End all, and fail if anything was wrong at any time; a failed test shows their logs."""
         for agent in self.all:
             if agent.running:
                 agent.kill()
+            print(agent.log, *agent.log.read_text().splitlines()[-_SHOWN:], sep="\n")
         self.truth.close()
         for agent in self.all:
             agent.check()
