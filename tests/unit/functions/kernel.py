@@ -40,6 +40,7 @@ class Kernel:
         (self.dev / "vfio/vfio").touch()
         self.tree = Tree(self.root)
         self._numbers = itertools.count(10)
+        self._probed = itertools.count()  # several are at once, and no two have one name
         self.log: list[tuple[str, str]] = []
         self.fail: dict[str, int] = {}  # errno by name of the attribute
         self.netdevs: dict[int, Interface] = {}
@@ -182,7 +183,8 @@ class Kernel:
         """A VF's driver takes the MAC that the PF has for it, or else one of its own."""
         place = self.bus.pf(address)
         given = (place and self.vf_settings[place[1]].mac) or NO_MAC
-        self._netdev(address, "eth0", RANDOM if given == NO_MAC else given, given == NO_MAC)
+        name = f"eth{next(self._probed)}"
+        self._netdev(address, name, RANDOM if given == NO_MAC else given, given == NO_MAC)
         if place and given == NO_MAC:
             self._chose(place[1], RANDOM)
 
