@@ -46,10 +46,11 @@ bench: $(DEV) $(MOVER)  ## measure, and print the ratios as a table (root)
 
 .PHONY: test
 test: lint tools $(MOVER)  ## all that CI runs: lint, and every test (root)
-	status=0; \
+	status=0; export NDP_FAILED=$$(mktemp); \
 	$(PYTEST) $(SIDE_BY_SIDE) tests $(ALONE:%=--ignore=tests/%) || status=$$?; \
 	printf '%s\n' $(LANES) | xargs -P 2 -L 1 $(LANE) || status=$$?; \
 	$(PYTEST) tests/e2e || status=$$?; \
+	cat "$$NDP_FAILED"; rm "$$NDP_FAILED"; \
 	exit $$status
 
 .PHONY: lint

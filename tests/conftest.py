@@ -3,11 +3,15 @@
 `make test` sets NDP_REQUIRE_ALL=1 in CI. There a test that skips for want of a
 tool or a privilege proves nothing, so it fails. What the running kernel was not
 built with nobody can install: such skips start with "kernel: " and stay.
+
+`make test` runs pytest several times, and what failed in the first is soon out of
+sight: NDP_FAILED names a file that collects it, for its last lines.
 """
 
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Generator
 
 import pytest
@@ -43,6 +47,21 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _require(report)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Note what failed, and with which words."""
+    path = os.environ.get("NDP_FAILED")
+    if path and not hasattr(terminalreporter.config, "workerinput"):  # xdist's tell the first
+        found = [one for kind in ("failed", "error") for one in terminalreporter.getreports(kind)]
+        with pathlib.Path(path).open("a") as file:
+            file.writelines(f"{one.nodeid} ({one.when}): {_words(one)}\n" for one in found)
+
+
+def _words(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash else report.longreprtext
+    return (text.strip().splitlines() or ["?"])[0]
 
 
 def _require(report: pytest.TestReport | pytest.CollectReport) -> None:
