@@ -8,6 +8,7 @@ import itertools
 import os
 import pathlib
 import shutil
+import threading
 
 from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions.record import Link
@@ -41,6 +42,8 @@ class Kernel:
         self.tree = Tree(self.root)
         self._numbers = itertools.count(10)
         self._probed = itertools.count()  # several are at once, and no two have one name
+        self._lock = threading.RLock()  # what is changed is changed by one at a time
+        self._homes: dict[int, pathlib.Path] = {}  # where each netdev is in sysfs
         self.log: list[tuple[str, str]] = []
         self.fail: dict[str, int] = {}  # errno by name of the attribute
         self.netdevs: dict[int, Interface] = {}
@@ -103,7 +106,7 @@ class Kernel:
         self.netdevs[number] = Interface(
             ifindex=number, name=name, mac=mac, mtu=1500, flags=0, driver=self.driver(address)
         )
-        own = self.path(address) / "net" / name
+        own = self._homes[number] = self.path(address) / "net" / name
         own.mkdir(parents=True)
         (own / "address").write_text(f"{mac}\n")
         (own / "addr_assign_type").write_text(f"{int(assigned)}\n")
@@ -136,6 +139,10 @@ class Kernel:
     # Writes.
 
     def write(self, path: pathlib.Path, text: str) -> None:
+        with self._lock:
+            self._write(path, text)
+
+    def _write(self, path: pathlib.Path, text: str) -> None:
         self.log.append((path.name, text.strip()))
         if number := self.fail.get(path.name):
             raise OSError(number, os.strerror(number))
@@ -215,10 +222,14 @@ class Kernel:
         return True
 
     def restore(self, ifindex: int, link: Link) -> list[str]:
+        with self._lock:
+            return self._restore(ifindex, link)
+
+    def _restore(self, ifindex: int, link: Link) -> list[str]:
         now = self.netdevs[ifindex]
-        own = next(self.root.glob(f"devices/**/net/{now.name}"))
         if now.name != link.name:
-            own.rename(own.parent / link.name)
+            own = self._homes[ifindex]
+            self._homes[ifindex] = own.rename(own.parent / link.name)
         self.netdevs[ifindex] = dataclasses.replace(
             now,
             name=link.name,
