@@ -91,15 +91,24 @@ def standing(snapshot: Snapshot, attachments: Sequence[Attachment]) -> tuple[Att
     """The records that say something of their device still.
 
     Not that of a NIC which is lost, and which nobody holds, once the host has one in its
-    slot and under its name: the same one or another, as the mover finds out when that is
-    lent, and drops the record.
+    slot: under its name the same one or another, as the mover finds out when that is lent,
+    and drops the record; or the same one, however it is called now. One that has the name
+    it had in the pod was not plugged again: the mover has to make it what it was.
     """
     if not any(_is_over(one) for one in attachments):
         return tuple(attachments)
-    here = {(one.name, one.pci.address) for one in snapshot.interfaces if one.pci and not one.lent}
+    here = [one for one in snapshot.interfaces if one.pci and not one.lent]
     return tuple(
-        one for one in attachments if not (_is_over(one) and (_names(one)[0], one.link.pci) in here)
+        one for one in attachments if not (_is_over(one) and any(_replaces(it, one) for it in here))
     )
+
+
+def _replaces(interface: Interface, attachment: Attachment) -> bool:
+    if interface.pci is None or interface.pci.address != attachment.link.pci:
+        return False
+    if interface.name == _names(attachment)[0]:
+        return True
+    return interface.name != attachment.pod_name and _is_link_of(interface, attachment)
 
 
 def _is_over(attachment: Attachment) -> bool:

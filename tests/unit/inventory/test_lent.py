@@ -320,12 +320,13 @@ OTHER = "0a:00:00:00:00:02"
     [
         (Phase.LOST, (), {"permanent_mac": OTHER}, [False]),
         (Phase.LOST, (), {}, [False]),  # itself, plugged again: the mover mends it
+        (Phase.LOST, (), {"name": "eth2"}, [False]),
         (Phase.LOST, (), {"permanent_mac": OTHER, "name": "eth2"}, [False, True]),
         (Phase.LOST, (), {"permanent_mac": OTHER, "pci": None}, [False, True]),
         (Phase.LOST, (HOLDER,), {"permanent_mac": OTHER}, [False, True]),
         (Phase.ATTACHED, (), {"permanent_mac": OTHER}, [False, True]),
     ],
-    ids=["another", "the same", "another name", "another slot", "held", "not lost"],
+    ids=["another", "the same", "renamed", "another name", "another slot", "held", "not lost"],
 )
 def test_a_lost_nic_that_nobody_holds_makes_way_for_one_in_its_place(
     tmp_path: pathlib.Path,
