@@ -84,6 +84,7 @@ class HostLink:
     token: str = ""
     secret: str = ""
     sysctls: tuple[str, ...] = ()  # "path=value"
+    rdma: str = ""  # an RDMA device that went with it: mlx5_0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,6 +378,7 @@ def _host_link(record: _Record) -> HostLink:
         token=record.text("link.token"),
         secret=record.text("link.secret"),
         sysctls=record.every_text("link.sysctl"),
+        rdma=record.text("link.rdma").partition(" ")[2],
     )
 
 

@@ -47,7 +47,7 @@ class Hardware:
     pf: PhysicalFunction | None = None
     vf: VirtualFunction | None = None
     rdma: str = ""
-    rdma_nodes: tuple[str, ...] = ()
+    rdma_nodes: tuple[str, ...] = ()  # also while the RDMA device is in another namespace
     present: bool = True  # False of a PCI function that is not there
 
 
@@ -79,7 +79,7 @@ class Sysfs:
             pf=found.pf,
             vf=found.vf,
             rdma=found.rdma,
-            rdma_nodes=found.rdma_nodes,
+            rdma_nodes=found.rdma_nodes if found.rdma else (),
         )
 
     def functions(self) -> tuple[Interface, ...]:
@@ -140,13 +140,16 @@ class Sysfs:
             pf=self._pf(function),
             vf=self._vf(function),
             rdma=rdma,
-            rdma_nodes=self._rdma_nodes(function) if rdma else (),
+            rdma_nodes=self._rdma_nodes(function),
         )
 
     def _rdma_nodes(self, function: Path) -> tuple[str, ...]:
-        """List the character devices of an RDMA device, and that of all which makes connections."""
+        """List the character devices of an RDMA device, and that of all which makes connections.
+
+        Every network namespace has them, the device itself may be of another one.
+        """
         found = [name for kind in _RDMA_CLASSES for name in _names(function / kind)]
-        if (self._root / "class/misc/rdma_cm").exists():
+        if found and (self._root / "class/misc/rdma_cm").exists():
             found.append("rdma_cm")
         return tuple(f"/dev/infiniband/{name}" for name in sorted(found) if _RDMA.fullmatch(name))
 

@@ -62,6 +62,7 @@ def link_lines(link: HostLink) -> list[tuple[str, object]]:
         ("link.token", link.token),
         ("link.secret", link.secret),
         *(("link.sysctl", text) for text in link.sysctls),
+        ("link.rdma", link.rdma and f"3 {link.rdma}"),
     ]
 
 
@@ -144,6 +145,7 @@ links = st.builds(
     altnames=st.lists(texts.filter(bool)).map(tuple),
     conf4=st.binary(),
     sysctls=st.lists(texts.filter(bool)).map(tuple),
+    rdma=texts,
 )
 born_links = st.builds(
     HostLink,

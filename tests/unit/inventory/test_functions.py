@@ -140,8 +140,10 @@ def test_an_rdma_device_has_its_nodes(tree: Tree) -> None:
     assert len(found.rdma_nodes) == 4
 
 
-def test_without_an_rdma_device_there_are_no_nodes(tree: Tree) -> None:
-    function(tree, "0000:03:00.1", "igb")
+@pytest.mark.parametrize("elsewhere", ["infiniband_verbs/uverbs1", "net/eth1"])
+def test_without_an_rdma_device_there_are_no_nodes(tree: Tree, elsewhere: str) -> None:
+    where = function(tree, "0000:03:00.1", "igb")
+    (tree.path / where / elsewhere).mkdir(parents=True)
     (tree.path / "class/misc/rdma_cm").mkdir(parents=True)
     assert describe(tree, "0000:03:00.1").rdma_nodes == ()
 
