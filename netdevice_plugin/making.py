@@ -23,6 +23,8 @@ from netdevice_plugin.model import (
 from netdevice_plugin.provisioning import CreatedKind, Creation
 
 _IFF_UP = 1
+# Of a link's packets all are handed to links of one of these two, or to a master.
+_HANDLERS = {"macvlan": "macvlan", "macvtap": "macvlan", "ipvlan": "ipvlan", "ipvtap": "ipvlan"}
 _NAME_MAX = 15  # IFNAMSIZ, without its NUL
 
 
@@ -33,13 +35,18 @@ class Shared:
     pool: Pool
     creation: Creation
     parent: Interface  # of one that is not here nothing but its name
-    fault: str = ""  # why nothing can be made on it now
-    problem: str = ""  # the same, if the configuration is to blame
+    obstacle: str = ""  # why nothing can be made on it now, in words that follow its name
+    problem: str = ""  # the same as a sentence, if the configuration is to blame
 
     @property
     def here(self) -> bool:
         """Whether there is such a link."""
         return bool(self.parent.ifindex)
+
+    @property
+    def fault(self) -> str:
+        """The same of each device."""
+        return self.obstacle and f"its parent {self.creation.parent} {self.obstacle}"
 
 
 class Maker:
@@ -76,14 +83,14 @@ def parents(
     for pool in pools:
         if pool.create:
             link = _named(snapshot, pool.create.parent)
-            fault, problem = _trouble(pool.create, link, snapshot, protections)
+            obstacle, blame = _trouble(pool.create, link, snapshot, protections)
             found.append(
                 Shared(
                     pool=pool,
                     creation=pool.create,
                     parent=_bare(link, pool.create.parent),
-                    fault=fault,
-                    problem=problem and f"pool {pool.name}: {problem}",
+                    obstacle=obstacle,
+                    problem=blame and f"pool {pool.name}: {blame}",
                 )
             )
     return tuple(found)
@@ -104,6 +111,16 @@ def conflicts(several: Iterable[Shared]) -> Iterator[tuple[Shared, int | None, s
         first_one = handlers.setdefault(where, one)
         if why := _excluded(first_one, one):
             yield one, None, f"{why}, and the pool {first_one.pool.name} makes such on {where}"
+
+
+def taken(several: Iterable[Shared], snapshot: Snapshot) -> Iterator[tuple[Shared, int, str]]:
+    """Yield the VLANs that cannot be made, as the host has them itself, by pool and number."""
+    for one in several:
+        if one.creation.kind is CreatedKind.VLAN and one.here:
+            for link in _upper(snapshot, one.parent):
+                protocol, number = link.vlan or ("", 0)
+                if protocol == one.creation.protocol and number in one.creation.numbers:
+                    yield one, number, f"VLAN {number} of {one.parent.name} is {link.name} already"
 
 
 def _excluded(first: Shared, second: Shared) -> str:
@@ -179,18 +196,37 @@ def _trouble(
     protections: Mapping[int, Protection],
 ) -> tuple[str, str]:
     """Say why nothing can be made on a parent, and again if that is a mistake of the pool."""
-    its = f"its parent {creation.parent}"
     if link is None:
-        return f"{its} is gone", ""
+        return "is gone", ""
     if link.lent:
-        return f"{its} is in a pod", ""
+        return "is in a pod", ""
     protection = protections.get(link.ifindex)
     if protection and protection.uplink and not creation.allow_uplink:
         reason = f"{protection.reason}; allowUplink: true shares it all the same"
-        return f"{its} {reason}", f"{creation.parent} cannot be a parent: it {reason}"
+        return reason, f"{creation.parent} cannot be a parent: it {reason}"
     if link.master is not None:
         above = next((one.name for one in snapshot.interfaces if one.ifindex == link.master), "")
-        return f"{its} is a port of {above or 'another link'}", ""
+        return f"is a port of {above or 'another link'}", ""
+    return _unfit(link) or _occupied(creation, _upper(snapshot, link)), ""
+
+
+def _unfit(link: Interface) -> str:
     if link.link_type != "ether":
-        return f"{its} is of type {link.link_type}, and not Ethernet", ""
-    return "", ""
+        return f"is of type {link.link_type}, and not Ethernet"
+    return "" if link.up else "is down"
+
+
+def _upper(snapshot: Snapshot, parent: Interface) -> list[Interface]:
+    """List the host's own links that stand on a parent."""
+    return [one for one in snapshot.interfaces if one.lower == parent.ifindex and not one.lent]
+
+
+def _occupied(creation: Creation, upper: Iterable[Interface]) -> str:
+    """Say which link of the host has the parent's packets handed to it, if that is in the way."""
+    wanted, alone = _HANDLERS.get(creation.kind.value), creation.mode == "passthru"
+    for one in upper:
+        handler = _HANDLERS.get(one.kind)
+        if wanted and handler and (alone or handler != wanted):
+            what = f"{wanted} in mode {creation.mode}" if alone else wanted
+            return f"has {one.name}, a {one.kind}, beside which there can be no {what}"
+    return ""

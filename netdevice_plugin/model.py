@@ -125,6 +125,7 @@ class Interface:
     port: str = ""  # IFLA_PHYS_PORT_NAME: p0 is a switchdev uplink, pf0vf1 a representor
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
+    vlan: tuple[str, int] | None = None  # protocol and number of a VLAN: ("802.1q", 100)
     master: int | None = None  # ifindex of the bridge, bond, team or VRF above
     lower: int | None = None  # IFLA_LINK: the link below or veth peer, in this namespace
     peer_netnsid: int | None = None  # IFLA_LINK_NETNSID: the link below or peer is elsewhere
@@ -188,6 +189,7 @@ class Snapshot:
     # Their ifindex is 0; name and the like are as before, where we took the driver away.
     functions: tuple[Interface, ...] = ()
     born: frozenset[str] = frozenset()  # devices whose link was made in a pod, and is there now
+    bereft: frozenset[str] = frozenset()  # those of them whose parent is no more, nor are they
     # Two with the same number, but 0, agree on what is under links that are not in them:
     # the kernel has told of no change to any hardware in between.
     reading: int = dataclasses.field(default=0, compare=False)

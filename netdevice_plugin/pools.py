@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from netdevice_plugin import making
 from netdevice_plugin.errors import ConfigError
@@ -123,9 +123,11 @@ def assign(snapshot: Snapshot, pools: Sequence[Pool]) -> Assignment:
     if any(pool.userspace for pool in pools):
         sorting.keep_apart(snapshot)
     for one in shared:
-        sorting.take_made(one, _memory.maker.make(one, snapshot.born))
+        sorting.take_made(one, _memory.maker.make(one, snapshot.born), snapshot.bereft)
     for one, number, why in making.conflicts(shared):
         sorting.exclude(one, number, why)
+    for one, vlan, why in making.taken(shared, snapshot):
+        sorting.fault(one, vlan, why)
     return sorting.done(_problems(snapshot, pools, protections))
 
 
@@ -159,8 +161,10 @@ class _Sorting:
                 other = next((one for one in others if one != name), name)
                 self._refuse(device, f"shares its PCI function with {other}")
 
-    def take_made(self, shared: making.Shared, devices: Iterable[Device]) -> None:
-        """Take the devices of a pool that makes its links."""
+    def take_made(
+        self, shared: making.Shared, devices: Iterable[Device], bereft: Collection[str]
+    ) -> None:
+        """Take the devices of a pool that makes its links; `bereft` are without the parent."""
         if shared.problem:
             self._problems.append(shared.problem)
         for device in devices:
@@ -173,12 +177,18 @@ class _Sorting:
             self._devices[device.name] = device
             if shared.fault:
                 self._faults[device.name] = shared.fault
+            elif device.name in bereft:
+                self._faults[device.name] = "it ended with the parent that it was made on"
 
     def exclude(self, shared: making.Shared, number: int | None, why: str) -> None:
         """Fault one link of a pool, or all, that another pool makes impossible."""
         self._problems.append(f"pool {shared.pool.name}: {why}")
         for one in shared.creation.numbers if number is None else (number,):
-            self._faults.setdefault(making.made_name(shared.pool.name, one), why)
+            self.fault(shared, one, why)
+
+    def fault(self, shared: making.Shared, number: int, why: str) -> None:
+        """Note why one link of a pool cannot be had, if nothing worse is noted of it."""
+        self._faults.setdefault(making.made_name(shared.pool.name, number), why)
 
     def done(self, problems: Iterable[str]) -> Assignment:
         """Put all in order."""

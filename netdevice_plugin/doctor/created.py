@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from netdevice_plugin.doctor.finding import Finding, fail, ok, warn
+from netdevice_plugin import making
+from netdevice_plugin.doctor.finding import Finding, fail, ok, some, warn
 from netdevice_plugin.doctor.modules import Modules, State
-from netdevice_plugin.model import Interface, Snapshot
-from netdevice_plugin.provisioning import CreatedKind, Creation
+from netdevice_plugin.making import Shared
+from netdevice_plugin.model import Pool, Snapshot
+from netdevice_plugin.pools import Assignment
+from netdevice_plugin.provisioning import CreatedKind
 
 _MODULES = {  # the kernel loads it by itself, when it is asked for such a link
     CreatedKind.MACVLAN: "macvlan",
@@ -21,39 +24,45 @@ _MODULES = {  # the kernel loads it by itself, when it is asked for such a link
 class Parent:
     """What was seen of a pool's parent, and of the module that makes links on it."""
 
-    create: Creation
-    link: Interface | None = None
-    kept: str = ""  # why it has to stay on the host
+    shared: Shared
+    uplink: str = ""  # why the parent is the node's own
     master: str = ""
+    faults: tuple[tuple[str, str], ...] = ()  # of devices alone, by name
     module: State = State.UNKNOWN
 
 
-def read(create: Creation, snapshot: Snapshot, modules: Modules) -> Parent:
-    """Look a parent up by name or altname."""
-    link = snapshot.named(create.parent)
-    protection = snapshot.protection_of(link) if link else None
-    above = (one.name for one in snapshot.interfaces if link and one.ifindex == link.master)
-    return Parent(
-        create=create,
-        link=link,
-        kept=protection.reason if protection and protection.hard else "",
-        master=next(above, "another link") if link and link.master else "",
-        module=modules.state(_MODULES[create.kind]),
-    )
+def read(
+    several: Sequence[Pool], assignment: Assignment, snapshot: Snapshot, modules: Modules
+) -> Iterator[Parent]:
+    """Look at the parent of each pool that makes its links, by name or altname."""
+    protections = {one.ifindex: one for one in snapshot.protected}
+    for shared in making.parents(snapshot, several, protections):
+        protection = protections.get(shared.parent.ifindex)
+        above = (one.name for one in snapshot.interfaces if one.ifindex == shared.parent.master)
+        devices = () if shared.obstacle else assignment.of(shared.pool)
+        names = [one.name for one in devices if one.name not in snapshot.bereft]
+        yield Parent(
+            shared=shared,
+            uplink=protection.reason if protection and protection.uplink else "",
+            master=next(above, ""),
+            faults=tuple((one, why) for one in names if (why := assignment.faults.get(one))),
+            module=modules.state(_MODULES[shared.creation.kind]),
+        )
 
 
 def check(facts: Parent) -> Iterator[Finding]:
     """Judge one pool's."""
     yield _parent(facts)
-    kind, module = facts.create.kind.value, _MODULES[facts.create.kind]
+    kind = facts.shared.creation.kind
+    module = _MODULES[kind]
     if facts.module is State.MISSING:
         remedy = f"a kernel with {module}, or its package of further modules"
-        yield fail("create/kind", kind, "this kernel makes no such links", remedy)
+        yield fail("create/kind", kind.value, "this kernel makes no such links", remedy)
     elif facts.module is State.UNKNOWN:
         text = "whether this kernel makes such links cannot be seen: no list of its modules"
-        yield warn("create/kind", kind, text, f"modprobe {module}; or look at the whole root")
+        yield warn("create/kind", kind.value, text, f"modprobe {module}; or look at the whole root")
     else:
-        yield ok("create/kind", kind, f"{module} is {_words(facts.module)}")
+        yield ok("create/kind", kind.value, f"{module} is {_words(facts.module)}")
 
 
 def _words(state: State) -> str:
@@ -61,20 +70,27 @@ def _words(state: State) -> str:
 
 
 def _parent(facts: Parent) -> Finding:
-    check, name, link = "create/parent", facts.create.parent, facts.link
-    if link is None:
-        return fail(check, name, "there is no such link", "correct create.parent: ip link")
-    if link.lent:
-        text = "is lent itself: nothing can be made on it"
-        return fail(check, name, text, "take it out of the other pool")
+    check, name = "create/parent", facts.shared.creation.parent
+    if facts.shared.obstacle:
+        return fail(check, name, facts.shared.obstacle, _remedy(facts))
+    if facts.faults:
+        text = f"does not do for {some(one for one, _ in facts.faults)}: {facts.faults[0][1]}"
+        return fail(check, name, text, "take that out of the pool, or what is there already away")
+    if facts.uplink:
+        return ok(check, name, f"is there; it {facts.uplink}, as allowUplink permits")
+    return ok(check, name, "is there, and up")
+
+
+def _remedy(facts: Parent) -> str:
+    parent = facts.shared.parent
+    if not facts.shared.here:
+        return "correct create.parent: ip link"
+    if parent.lent:
+        return "take it out of the other pool"
+    if facts.shared.problem:
+        return "another create.parent; or allowUplink: true, if pods may share the node's link"
     if facts.master:
-        return fail(check, name, f"is a port of {facts.master}", f"create.parent: {facts.master}")
-    if facts.kept and (link.loopback or not facts.create.allow_uplink):
-        remedy = "another create.parent; or allowUplink: true, if pods may share the node's link"
-        return fail(check, name, f"it {facts.kept}", remedy)
-    if not link.up:
-        return warn(check, name, "is down: links on it have no carrier", f"ip link set {name} up")
-    text = (
-        f"is there; it {facts.kept}, as allowUplink permits" if facts.kept else "is there, and up"
-    )
-    return ok(check, name, text)
+        return f"create.parent: {facts.master}"
+    if parent.link_type == "ether" and not parent.up:
+        return f"ip link set {parent.name} up"
+    return "another create.parent, or another kind"

@@ -162,17 +162,17 @@ def _functions(
         yield from privileges.check(privileges.read(host, agent), config)
     for asked in config.sriov:
         yield from vfs.check(vfs.read(host, asked, snapshot))
+    assignment = pools.assign(snapshot, chosen)
     if userspace := [pool for pool in chosen if pool.userspace]:
-        assignment = pools.assign(snapshot, chosen)
         yield from functions.check_iommu(functions.read_iommu(host), userspace)
         for pool in userspace:
             devices = assignment.of(pool)
             yield from functions.check(functions.read(host, pool, devices, modules))
         offered = [one for pool in userspace for one in assignment.of(pool)]
         yield from memory.check(memory.read(host, programs, offered, table))
+    for parent in created.read(chosen, assignment, snapshot, modules):
+        yield from created.check(parent)
     for pool in chosen:
-        if pool.create:
-            yield from created.check(created.read(pool.create, snapshot, modules))
         if pool.ports:
             read = attaching.read(host, pool.kind, pool.ports.provider, agent)
             yield from attaching.check(read)

@@ -21,6 +21,8 @@ _IFF_LOWER_UP = 0x10000
 _IFA_F_SECONDARY = 1
 _CACHEINFO = struct.Struct("=II")  # preferred, valid; two timestamps follow
 _FOREVER = 0xFFFFFFFF
+_U16 = struct.Struct("=H")
+_VLAN_PROTOCOLS = {b"\x81\x00": "802.1q", b"\x88\xa8": "802.1ad"}
 _MAC_LENGTHS = (6, 8, 20)  # Ethernet, EUI-64, InfiniBand; a tunnel's "address" is an IP address
 _OPERSTATES = (
     "unknown",
@@ -96,6 +98,7 @@ def link(body: bytes, addresses: tuple[Address, ...] = (), routes: tuple[Route, 
         port=wire.text(get(38, b"")),
         addresses=addresses,
         routes=routes,
+        vlan=_vlan(info) if kind == "vlan" else None,
         master=wire.u32(found, 10) or None,
         lower=lower if elsewhere is None else None,
         peer_netnsid=_signed(elsewhere),
@@ -181,6 +184,16 @@ def _vxlan_lower(kind: str, info: Mapping[int, bytes]) -> int | None:
     if kind != "vxlan":
         return None
     return wire.u32(wire.attributes(info.get(2, b"")), 3) or None  # IFLA_VXLAN_LINK
+
+
+def _vlan(info: Mapping[int, bytes]) -> tuple[str, int] | None:
+    """Protocol and number, of IFLA_VLAN_PROTOCOL (in network order) and IFLA_VLAN_ID."""
+    data = wire.attributes(info.get(2, b""))  # IFLA_INFO_DATA
+    protocol = _VLAN_PROTOCOLS.get(data.get(5, b""))
+    number = data.get(1, b"")
+    if protocol is None or len(number) != _U16.size:
+        return None
+    return protocol, int(_U16.unpack(number)[0])
 
 
 def _operstate(value: bytes) -> str:

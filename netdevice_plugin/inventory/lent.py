@@ -69,7 +69,7 @@ def merge(
     attachments = standing(snapshot, attachments)
     if not attachments:
         return snapshot
-    born = frozenset(one.device for one in attachments if one.born)
+    born = [one for one in attachments if one.born]
     moved = [one for one in attachments if not one.born]
     now = time.clock_gettime(time.CLOCK_BOOTTIME) if now is None else now
     reading, devices = snapshot.reading, Sysfs(sysfs)
@@ -83,7 +83,11 @@ def merge(
     pairs = zip(merged, both, strict=True)
     _memory.keep(reading, sysfs, ((record, one) for one, (_, record) in pairs if record))
     return dataclasses.replace(
-        snapshot, interfaces=merged, protected=_protected(snapshot, merged), born=born
+        snapshot,
+        interfaces=merged,
+        protected=_protected(snapshot, merged),
+        born=frozenset(one.device for one in born),
+        bereft=_bereft(snapshot, born) if born else frozenset(),
     )
 
 
@@ -115,6 +119,17 @@ def _is_over(attachment: Attachment) -> bool:
     return attachment.phase is Phase.LOST and not attachment.holders
 
 
+def _bereft(snapshot: Snapshot, born: Iterable[Attachment]) -> frozenset[str]:
+    """Name the devices that ended in their pods, as the kernel removes links with their parent.
+
+    Another one may have its name by now, and never its ifindex.
+    """
+    here = {one.ifindex for one in snapshot.interfaces}
+    return frozenset(
+        one.device for one in born if one.spec.ifindex and one.spec.ifindex not in here
+    )
+
+
 def _rank(one: tuple[Interface, Attachment | None]) -> tuple[int, bool]:
     return one[0].ifindex, one[0].lent
 
@@ -130,6 +145,7 @@ def rebuild(attachment: Attachment, sysfs: Sysfs, now: float) -> Interface:
     hardware = sysfs.function(link.pci)
     elapsed = max(0, int(now) - attachment.recorded) if attachment.recorded is not None else 0
     name, altnames = _names(attachment)
+    rdma = hardware.rdma or link.rdma  # one that went with the link is not shown here
     return Interface(
         ifindex=link.ifindex,
         name=name,
@@ -149,8 +165,8 @@ def rebuild(attachment: Attachment, sysfs: Sysfs, now: float) -> Interface:
         pci=hardware.pci,
         pf=hardware.pf,
         vf=hardware.vf,
-        rdma=hardware.rdma,
-        rdma_nodes=hardware.rdma_nodes,
+        rdma=rdma,
+        rdma_nodes=hardware.rdma_nodes if rdma else (),
         lent=True,
         pulled=bool(link.pci) and not hardware.present,
     )

@@ -135,6 +135,35 @@ def test_a_tunnel_is_no_parent() -> None:
     }
 
 
+def test_nothing_is_made_on_a_parent_that_is_down() -> None:
+    assert faults(seen(changed(flags=0x1002))) == {"its parent ens2 is down"}
+
+
+MACVTAP = Interface(ifindex=9, name="tap0", kind="macvtap", lower=6)
+BESIDE = {
+    "macvtap and ipvlan": ("ipvlan", "l2", "no ipvlan"),
+    "macvtap and passthru": ("macvlan", "passthru", "no macvlan in mode passthru"),
+    "macvtap and macvlan": ("macvlan", "private", ""),
+}
+
+
+@pytest.mark.parametrize(("kind", "mode", "fault"), BESIDE.values(), ids=BESIDE)
+def test_a_link_of_the_hosts_own_may_exclude_others(kind: str, mode: str, fault: str) -> None:
+    wanted = Creation(kind=CreatedKind(kind), parent="ens2", mode=mode, count=2)
+    text = f"its parent ens2 has tap0, a macvtap, beside which there can be {fault}"
+    assert faults(seen(PARENT, MACVTAP), pool(wanted)) == {fault and text}
+    assert faults(seen(PARENT, dataclasses.replace(MACVTAP, lent=True)), pool(wanted)) == {""}
+
+
+@pytest.mark.parametrize("protocol", ["802.1q", "802.1ad"])
+def test_a_vlan_that_the_host_has_cannot_be_made(protocol: str) -> None:
+    own = Interface(ifindex=9, name="wan", kind="vlan", lower=6, vlan=(protocol, 101))
+    found = assign(seen(PARENT, own), pool(TAGGED))
+    taken = {"shared-101": "VLAN 101 of ens2 is wan already"} if protocol == "802.1q" else {}
+    assert found.faults == taken
+    assert not found.problems
+
+
 UPLINKS = {
     "itself": (changed(routes=(DEFAULT,)),),
     "below": (
@@ -184,6 +213,11 @@ def test_a_link_that_is_in_a_pod_is_lent() -> None:
 
 def test_the_parents_loss_is_the_fault_of_lent_ones_too() -> None:
     assert assign(seen(born=("shared-1",))).faults["shared-1"] == "its parent ens2 is gone"
+
+
+def test_a_link_whose_parent_came_back_as_another_is_no_more() -> None:
+    snapshot = dataclasses.replace(seen(PARENT, born=("shared-1",)), bereft=frozenset({"shared-1"}))
+    assert assign(snapshot).faults == {"shared-1": "it ended with the parent that it was made on"}
 
 
 def test_what_did_not_change_is_the_very_same_object() -> None:
@@ -256,7 +290,7 @@ def test_two_pools_share_a_parent(case: str) -> None:
 
 
 def test_different_parents_have_nothing_to_do_with_each_other() -> None:
-    other = Interface(ifindex=7, name="ens3")
+    other = Interface(ifindex=7, name="ens3", flags=1)
     elsewhere = dataclasses.replace(TAGGED, parent="ens3")
     found = assign(seen(PARENT, other), pool(TAGGED), pool(elsewhere, "other"))
     assert not found.problems

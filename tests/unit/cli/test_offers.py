@@ -235,7 +235,9 @@ def test_links_that_are_made_are_shown_with_what_is_wrong_with_their_parent() ->
     assert (made.name, made.device, made.pool) == ("shared-0", "shared-0", shared.kind)
     assert made.reason == "its parent ens1 is gone"
     view = View(
-        snapshot=Snapshot(interfaces=(PF,), born=frozenset({"shared-0"})),
+        snapshot=Snapshot(
+            interfaces=(dataclasses.replace(PF, flags=1),), born=frozenset({"shared-0"})
+        ),
         attachments=(dataclasses.replace(ATTACHED, device="shared-0"),),
     )
     _, lent = offers.offers(view, (shared,)).links

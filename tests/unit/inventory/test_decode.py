@@ -73,6 +73,24 @@ def test_kinds_that_few_kernels_have_are_told_by_their_name(kind: str, inner: in
     assert interface(link(7, (18, info))).kind == kind
 
 
+VLAN_DATA = {
+    "802.1q": (((1, b"\x64\0"), (5, b"\x81\0")), ("802.1q", 100)),
+    "802.1ad": (((5, b"\x88\xa8"), (1, b"\xfe\x0f")), ("802.1ad", 4094)),
+    "another protocol": (((1, b"\x64\0"), (5, b"\x91\0")), None),
+    "cut short": (((1, b"\x64"), (5, b"\x81\0")), None),
+    "nothing": ((), None),
+}
+
+
+@pytest.mark.parametrize(("several", "vlan"), VLAN_DATA.values(), ids=VLAN_DATA)
+def test_a_vlan_is_told_by_protocol_and_number(
+    several: tuple[tuple[int, bytes], ...], vlan: tuple[str, int] | None
+) -> None:
+    for kind, expected in ((b"vlan", vlan), (b"vxlan", None)):
+        info = attributes((1, kind + b"\0"), (2, attributes(*several)))
+        assert interface(link(7, (18, info))).vlan == expected
+
+
 @pytest.mark.parametrize(
     ("several", "lower", "peer"),
     [

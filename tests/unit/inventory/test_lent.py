@@ -53,6 +53,17 @@ def test_a_born_link_adds_none_hides_none_and_is_noted(tmp_path: pathlib.Path) -
     assert merged.interfaces[0] is parent
 
 
+@pytest.mark.parametrize(("noted", "ended"), [(7, False), (8, True), (None, False)])
+def test_a_born_link_ends_with_its_parent_whoever_has_its_name_then(
+    noted: int | None, *, ended: bool, tmp_path: pathlib.Path
+) -> None:
+    here = Snapshot(interfaces=(Interface(ifindex=7, name="eth1", mac=MAC),))
+    link = HostLink(name="net1", ifindex=0, kind="macvlan", mac=MAC)
+    born = record(link, born=True, device="lan-0", spec=Identity(link="eth1", ifindex=noted))
+    merged = merge(here, [born], sysfs=tmp_path, now=0)
+    assert merged.bereft == (frozenset({"lan-0"}) if ended else frozenset())
+
+
 def test_a_born_link_beside_a_moved_one_leaves_that_as_it_is(tmp_path: pathlib.Path) -> None:
     link = HostLink(name="net1", ifindex=0, kind="macvlan")
     born = record(link, born=True, device="lan-0")
@@ -148,6 +159,21 @@ def test_a_lent_vf_is_still_one_of_its_pf(tmp_path: pathlib.Path) -> None:
     both = merge(Snapshot(), [pf, attachment], sysfs=tmp_path, now=0).interfaces
     assert both[1].vf == VirtualFunction(number=3, pf_address="0000:03:00.0", pf_name="eth0")
     assert both[1].driver == "igbvf"
+
+
+def test_an_rdma_device_that_went_along_is_still_that_of_the_link(tmp_path: pathlib.Path) -> None:
+    tree = Tree(tmp_path)
+    where = tree.pci("0000:03:00.0", "mlx5_core")
+    tree.file(f"{where}/infiniband_verbs/uverbs0/abi_version", "1")
+    gone = dataclasses.replace(HARDWARE, rdma="mlx5_2")
+    nodes = ("/dev/infiniband/uverbs0",)
+    found = lent_only(record(gone), tmp_path)
+    assert (found.rdma, found.rdma_nodes) == ("mlx5_2", nodes)
+    found = lent_only(record(HARDWARE), tmp_path)
+    assert (found.rdma, found.rdma_nodes) == ("", ())
+    tree.file(f"{where}/infiniband/mlx5_7/node_desc", "x")  # all namespaces have it
+    found = lent_only(record(HARDWARE), tmp_path)
+    assert (found.rdma, found.rdma_nodes) == ("mlx5_7", nodes)
 
 
 def shown(live: Interface, attachment: Attachment, tmp_path: pathlib.Path) -> list[bool]:
