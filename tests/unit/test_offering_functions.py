@@ -27,7 +27,7 @@ ADDRESS = "0000:03:00.1"
 NIC = Interface(ifindex=6, name="eth1", driver="igb", pci=PciDevice(address=ADDRESS, driver="igb"))
 BOUND = dataclasses.replace(NIC, ifindex=0)  # completed from its record
 LENT = dataclasses.replace(NIC, lent=True)
-PARENT = Interface(ifindex=9, name="ens2", carrier=True)
+PARENT = Interface(ifindex=9, name="ens2", flags=1, carrier=True)
 
 LINKS = Pool(name="links", selectors=(Selector(pci_addresses=(ADDRESS,)),))
 DPDK = dataclasses.replace(LINKS, name="dpdk", userspace=Userspace(driver="vfio-pci"))
