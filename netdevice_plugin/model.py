@@ -102,6 +102,7 @@ class VirtualFunction:
     number: int
     pf_address: str
     pf_name: str = ""  # empty when the PF has no netdev in sight
+    pf_altnames: tuple[str, ...] = ()  # likewise
     pf_state: str = ""  # operstate of the PF's link
 
 
@@ -249,7 +250,7 @@ class Injection(enum.Enum):
 class PfRange:
     """A PF by name glob, and which of its VFs are meant; `None` is all of them."""
 
-    name: str
+    name: str  # or altname
     vfs: tuple[tuple[int, int], ...] | None = None  # inclusive ranges
 
 

@@ -251,11 +251,13 @@ def _any_vf(pfs: tuple[PfRange, ...], interface: Interface) -> bool:
     vf = interface.vf
     if not pfs or vf is None:
         return not pfs
-    return any(
-        fnmatch.fnmatchcase(vf.pf_name, pf.name)
-        and (pf.vfs is None or any(low <= vf.number <= high for low, high in pf.vfs))
+    meant = (
+        pf.name
         for pf in pfs
+        if pf.vfs is None or any(low <= vf.number <= high for low, high in pf.vfs)
     )
+    names = (vf.pf_name, *vf.pf_altnames)
+    return any(fnmatch.fnmatchcase(name, glob) for glob in meant for name in names)
 
 
 def _first(

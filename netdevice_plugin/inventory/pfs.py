@@ -37,7 +37,7 @@ def links_of(interfaces: Iterable[Interface]) -> dict[str, Interface]:
 
 
 def name_pf(interface: Interface, pfs: Mapping[str, Interface]) -> Interface:
-    """Tell a virtual function the name and the state of its PF's link."""
+    """Tell a virtual function the names and the state of its PF's link."""
     vf = interface.vf
     if vf is None:
         return interface
@@ -45,9 +45,10 @@ def name_pf(interface: Interface, pfs: Mapping[str, Interface]) -> Interface:
     name = link.name if link else ""
     state = link.operstate if link and not link.lent else "unknown"  # in a pod nobody hears of it
     state = "" if state == "unknown" else state
-    if (name, state) == (vf.pf_name, vf.pf_state):
+    altnames = link.altnames if link else ()
+    if (name, altnames, state) == (vf.pf_name, vf.pf_altnames, vf.pf_state):
         return interface
-    told = dataclasses.replace(vf, pf_name=name, pf_state=state)
+    told = dataclasses.replace(vf, pf_name=name, pf_altnames=altnames, pf_state=state)
     return dataclasses.replace(interface, vf=told)
 
 

@@ -36,7 +36,7 @@ VF = Interface(
     name="ens1f0v3",
     driver="virtio_net",
     pci=PciDevice(address="0000:03:10.3", vendor="8086", device="10ca", driver="virtio-pci"),
-    vf=VirtualFunction(number=3, pf_address="0000:03:00.0", pf_name="ens1f0"),
+    vf=VirtualFunction(number=3, pf_address="0000:03:00.0", pf_name="ens1f0", pf_altnames=("wan",)),
 )
 LOOPBACK = Interface(ifindex=1, name="lo", link_type="loopback", flags=8)
 LINKS = (LOOPBACK, VETH, CARD, VF)
@@ -72,6 +72,7 @@ def guarded(interface: Interface, *, hard: bool) -> Snapshot:
         pytest.param(Selector(if_names=("[!e]*",)), {"eth1", "lo"}, id="altname-by-negation"),
         pytest.param(Selector(pf_names=(PfRange(name="ens1f0"),)), {"ens1f0v3"}, id="pf"),
         pytest.param(Selector(pf_names=(PfRange(name="ens*"),)), {"ens1f0v3"}, id="pf-glob"),
+        pytest.param(Selector(pf_names=(PfRange(name="w*"),)), {"ens1f0v3"}, id="pf-altname"),
         pytest.param(
             Selector(pf_names=(PfRange(name="ens1f0", vfs=((0, 1), (3, 3))),)),
             {"ens1f0v3"},

@@ -381,17 +381,23 @@ def test_all_devices_are_looked_up_again_when_one_changed(tree: Tree) -> None:
     assert [i.pf.num_vfs for s in (before, after) for i in s.interfaces if i.pf] == [2, 0]
 
 
-def test_a_vf_is_told_the_name_of_its_pf_whenever_that_changes(tree: Tree) -> None:
+def test_a_vf_is_told_the_names_of_its_pf_whenever_they_change(tree: Tree) -> None:
     virtual = ((57, b"pci\0"), (56, f"{vf_address(1)}\0".encode()))
     made = mirror()
     hear(made, NEWLINK, one(5, "v1", *virtual, kind=""))
     described(made, tree)
     found = []
-    for news in (NEWLINK, one(2, "eth2", *PHYSICAL, kind="")), (DELLINK, one(2, "eth2")):
+    other = (52, attributes((53, b"wan0\0")))
+    for news in (
+        (NEWLINK, one(2, "eth2", *PHYSICAL, kind="")),
+        (NEWLINK, one(2, "eth2", *PHYSICAL, other, kind="")),
+        (DELLINK, one(2, "eth2")),
+    ):
         hear(made, news[0], news[1])
         described(made, tree)
         found.append(shown(made, "v1").vf)
-    assert [vf.pf_name for vf in found if vf] == ["eth2", ""]
+    names = [(vf.pf_name, *vf.pf_altnames) for vf in found if vf]
+    assert names == [("eth2",), ("eth2", "wan0"), ("",)]
 
 
 def test_what_did_not_change_is_the_very_same_object(tree: Tree) -> None:
