@@ -16,6 +16,7 @@ from netdevice_plugin.functions.record import FunctionRecord
 from netdevice_plugin.model import Snapshot
 from netdevice_plugin.provisioning import PfCount
 
+PATIENCE = 60.0  # seconds that all other devices wait for a driver that makes VFs
 APPEARANCE = 5.0  # seconds from when VFs are made until the kernel has told of them all
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Counting:
         self._records = records
         self._seen: tuple[Sequence[PfCount], Snapshot] | None = None
         self._news = asyncio.Event()
+        self._begun: asyncio.Future[None] | None = None
 
     def look(self, counts: Sequence[PfCount], snapshot: Snapshot) -> None:
         """Hear what is wanted, and what there is."""
@@ -59,7 +61,13 @@ class Counting:
         """Make what is missing, and return when it is there, or after a while."""
         if not counts:
             return
-        await self._counts.follow(counts, seen(), self._records())
+        self._begun = asyncio.ensure_future(self._counts.follow(counts, seen(), self._records()))
+        await asyncio.wait((self._begun,), timeout=PATIENCE)
+        if not self._begun.done():  # one NIC whose driver hangs must not cost the node all others
+            names = ", ".join(one.pf for one in counts)
+            _log.warning("Virtual functions take long to make", extra={"pfs": names})
+            return
+        self._begun.result()
         try:
             async with asyncio.timeout(APPEARANCE):
                 while missing := _missing(counts, self._counts.faults, seen()):

@@ -108,6 +108,27 @@ def test_what_does_not_come_is_told_and_not_awaited_for_ever(
     assert [one.message for one in caplog.records] == ["Virtual functions have not appeared"]
 
 
+def test_a_driver_that_hangs_keeps_nothing_else_waiting(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Counts):
+        async def follow(self, counts: Sequence[PfCount], snapshot: Snapshot, _: Records) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(counting, "PATIENCE", 0.05)
+    first(Hanging(), snapshot())
+    assert [one.message for one in caplog.records] == ["Virtual functions take long to make"]
+
+
+def test_what_goes_wrong_at_first_is_raised() -> None:
+    class Failing(Counts):
+        async def follow(self, counts: Sequence[PfCount], snapshot: Snapshot, _: Records) -> None:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        first(Failing(), snapshot())
+
+
 def following(test: Callable[[Counting, Counts], None]) -> list[tuple[Sequence[PfCount], Snapshot]]:
     async def run() -> list[tuple[Sequence[PfCount], Snapshot]]:
         counts = Counts()
