@@ -112,3 +112,39 @@ def test_the_parameters_of_a_claim_are_right(name: str, link: str | None) -> Non
     ]
     result = Result(request="nic", pool=f"worker-1/{name}", device="eth1")
     assert parameters.of_request(given, result).interface_name == link
+
+
+def judged(spec: Object) -> bool:
+    """Whether the policy for claims lets one with that spec be."""
+    policy, binding = (one["spec"] for one in objects("vf-policy"))
+    assert binding == {"policyName": "netdevice-plugin-vf", "validationActions": ["Deny"]}
+    given: Object = {"object": {"spec": spec}, "variables": {}}
+    for one in policy["variables"]:
+        value = cel.evaluate(one["expression"], **given)
+        given["variables"] = {**given["variables"], one["name"]: value}
+    return all(cel.evaluate(one["expression"], **given) for one in policy["validations"])
+
+
+def said(driver: str = DRIVER, **parameters: object) -> Object:
+    """The devices of a claim with these parameters for a driver."""
+    requests = [{"name": "nic"}]
+    return {
+        "requests": requests,
+        "config": [{"opaque": {"driver": driver, "parameters": parameters}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("devices", "fine"),
+    [
+        ({"requests": [{"name": "nic"}]}, True),
+        (said(interfaceName="net1"), True),
+        (said("gpu.example.com", vf=1), True),
+        (said(interfaceName="net1", vf={"trust": True}), False),
+    ],
+    ids=["none", "others", "another driver's", "of a VF"],
+)
+def test_a_policy_keeps_claims_from_setting_virtual_functions(devices: Object, fine: bool) -> None:
+    assert judged({"devices": devices}) is fine
+    assert judged({"spec": {"devices": devices}}) is fine  # a template's
+    assert judged({})
