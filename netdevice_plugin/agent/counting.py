@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from netdevice_plugin.functions.counts import find
 from netdevice_plugin.functions.record import FunctionRecord
 from netdevice_plugin.model import Snapshot
+from netdevice_plugin.offering import InUse
 from netdevice_plugin.provisioning import PfCount
 
 PATIENCE = 60.0  # seconds that all other devices wait for a driver that makes VFs
@@ -29,7 +31,13 @@ class Counts(Protocol):
 
     faults: Mapping[str, str]
 
-    async def follow(self, counts: Sequence[PfCount], snapshot: Snapshot, records: Records) -> None:
+    async def follow(
+        self,
+        counts: Sequence[PfCount],
+        snapshot: Snapshot,
+        records: Records,
+        given: Collection[str] = (),
+    ) -> None:
         """Make it so where it can be."""
 
     def close(self) -> None:
@@ -37,19 +45,40 @@ class Counts(Protocol):
 
 
 class Counting:
-    """Keeps the numbers of VFs while `run` runs; `records` are those of functions."""
+    """Keeps the numbers of VFs while `run` runs; `records` are those of functions.
 
-    def __init__(self, counts: Counts, records: Callable[[], Records]) -> None:
+    A number is only changed when the kubelet has said, since that was wanted, which VFs
+    pods have: also those whose containers do not run just now, and have no link.
+    """
+
+    def __init__(
+        self,
+        counts: Counts,
+        records: Callable[[], Records],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._counts = counts
+        self._clock = clock
         self._records = records
-        self._seen: tuple[Sequence[PfCount], Snapshot] | None = None
+        self._seen: tuple[Sequence[PfCount], Snapshot, frozenset[str]] | None = None
+        self._wanted: Sequence[PfCount] = ()
+        self._since = 0.0  # when they were first wanted
         self._news = asyncio.Event()
         self._begun: asyncio.Future[None] | None = None
+        self.waits = False
+        """A number is to be changed: it depends on what pods have."""
+        self.unsure = False
+        """Likewise, and nobody was asked since."""
 
-    def look(self, counts: Sequence[PfCount], snapshot: Snapshot) -> None:
-        """Hear what is wanted, and what there is."""
-        if counts and (counts, snapshot) != self._seen:
-            self._seen = counts, snapshot
+    def look(self, counts: Sequence[PfCount], snapshot: Snapshot, in_use: InUse) -> None:
+        """Hear what is wanted, what there is, and what pods have of it."""
+        if counts != self._wanted:
+            self._wanted, self._since = counts, self._clock()
+        self.waits = not all(_at_once(one, snapshot) for one in counts)
+        self.unsure = self.waits and not (in_use.known and in_use.asked > self._since)
+        names = frozenset[str]().union(*in_use.devices.values())
+        if counts and not self.unsure and (counts, snapshot, names) != self._seen:
+            self._seen = counts, snapshot, names
             self._news.set()
 
     async def first(
@@ -58,10 +87,15 @@ class Counting:
         seen: Callable[[], Snapshot],
         stirred: asyncio.Event,
     ) -> None:
-        """Make what is missing, and return when it is there, or after a while."""
+        """Make what is missing, and return when it is there, or after a while.
+
+        A number that is to be changed is left to `run`: pods may have some of them.
+        """
+        snapshot = seen() if counts else Snapshot()
+        counts = tuple(one for one in counts if _at_once(one, snapshot))
         if not counts:
             return
-        self._begun = asyncio.ensure_future(self._counts.follow(counts, seen(), self._records()))
+        self._begun = asyncio.ensure_future(self._counts.follow(counts, snapshot, self._records()))
         await asyncio.wait((self._begun,), timeout=PATIENCE)
         if not self._begun.done():  # one NIC whose driver hangs must not cost the node all others
             names = ", ".join(one.pf for one in counts)
@@ -83,9 +117,16 @@ class Counting:
                 await self._news.wait()
                 self._news.clear()
                 if self._seen:
-                    await self._counts.follow(*self._seen, self._records())
+                    counts, snapshot, given = self._seen
+                    await self._counts.follow(counts, snapshot, self._records(), given)
         finally:
             self._counts.close()
+
+
+def _at_once(count: PfCount, snapshot: Snapshot) -> bool:
+    """Whether no VF has to be taken away before the number is right, as far as can be seen."""
+    pf = find(snapshot, count.pf)
+    return not (pf and pf.pf) or pf.pf.num_vfs in (0, count.num_vfs)
 
 
 def _missing(counts: Iterable[PfCount], faults: Mapping[str, str], snapshot: Snapshot) -> list[str]:

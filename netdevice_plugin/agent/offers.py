@@ -136,7 +136,7 @@ class Offers:
                 self._claiming.follow(seen)
             self._seen = seen
         await self._publishing.say(self._offering, config)
-        self._counting.look(config.sriov, present.snapshot)
+        self._counting.look(config.sriov, present.snapshot, present.in_use)
         self._porting.follow(self._offering, present.in_use, present.snapshot)
         self._complain(before)
         self._plan(ENDING if moved else ASK_AGAIN)
@@ -158,12 +158,13 @@ class Offers:
         offering = self._offering
         now = time.monotonic()
         if self._asking:
-            if any(since >= self._asking.in_use.serial for since in offering.doubtful.values()):
+            serial = self._asking.in_use.serial
+            if self._counting.unsure or any(one >= serial for one in offering.doubtful.values()):
                 self._asking.soon()
-            elif _is_open(offering):
+            elif self._counting.waits or _is_open(offering):
                 self._asking.at(now + patience)
             self._asking.at(self._reconciler.ask_at)
-        elif offering.doubtful:
+        elif offering.doubtful or self._counting.unsure:
             self._stirred.set()  # nobody has to be asked: the next turn settles it
         if self._timer:
             self._timer.cancel()

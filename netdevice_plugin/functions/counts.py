@@ -13,13 +13,13 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from netdevice_plugin.functions import groups
 from netdevice_plugin.functions.observer import Observer, Silence
 from netdevice_plugin.functions.record import FunctionRecord
 from netdevice_plugin.functions.sysfs import Bus
-from netdevice_plugin.model import Interface, Snapshot
+from netdevice_plugin.model import Interface, Snapshot, device_name, pci_device_name
 from netdevice_plugin.provisioning import PfCount
 
 RETRY = 60.0  # seconds until a write that failed is tried again though nothing has changed
@@ -27,6 +27,7 @@ RETRY = 60.0  # seconds until a write that failed is tried again though nothing 
 _FEW = 4  # names in a message
 _SCOPE_LINK = 253
 _ELSEWHERE = "has its link in another network namespace"
+_GIVEN = "is given to a pod"  # which may not run just now, and is to find it when it does
 _log = logging.getLogger(__name__)
 
 
@@ -65,8 +66,16 @@ def find(snapshot: Snapshot, pf: str) -> Interface | None:
     return next((one for one in everything if one.pf and one.pci and one.pci.address == pf), None)
 
 
-def busy(snapshot: Snapshot, pf: Interface, records: Iterable[FunctionRecord]) -> Mapping[str, str]:
-    """Why VFs of a PF cannot be taken away, by address, in words that follow it."""
+def busy(
+    snapshot: Snapshot,
+    pf: Interface,
+    records: Iterable[FunctionRecord],
+    given: Collection[str] = (),
+) -> Mapping[str, str]:
+    """Why VFs of a PF cannot be taken away, by address, in words that follow it.
+
+    `given` are the names of devices that pods have, whether they run now or not.
+    """
     lent = {record.address for record in records if record.holder}
     bound = {record.address for record in records}
     links = {one.pci.address: one for one in snapshot.interfaces if one.pci}
@@ -75,8 +84,12 @@ def busy(snapshot: Snapshot, pf: Interface, records: Iterable[FunctionRecord]) -
     for _, address in pf.pf.vfs if pf.pf else ():
         if address in lent:
             found[address] = "is lent"
-        elif address in links:
-            found[address] = _link_busy(snapshot, links[address])
+        elif pci_device_name(address) in given:
+            found[address] = _GIVEN
+        elif link := links.get(address):
+            found[address] = _link_busy(snapshot, link)
+            if not found[address] and device_name(link.name) in given:
+                found[address] = _GIVEN
         elif address not in bound:
             found[address] = _bare_busy(bare.get(address))
     return {address: reason for address, reason in found.items() if reason}
@@ -133,10 +146,14 @@ class Counts:
         counts: Sequence[PfCount],
         snapshot: Snapshot,
         records: Mapping[str, FunctionRecord],
+        given: Collection[str] = (),
     ) -> None:
-        """Make it so where it can be; several PFs at once. Takes 0.1 s for each VF."""
+        """Make it so where it can be; several PFs at once. Takes 0.1 s for each VF.
+
+        `given` are the names of devices that pods have.
+        """
         async with self._turn:
-            jobs = [self._one(count, snapshot, records) for count in counts]
+            jobs = [self._one(count, snapshot, records, given) for count in counts]
             reasons = dict(
                 zip((one.pf for one in counts), await asyncio.gather(*jobs), strict=True)
             )
@@ -157,7 +174,11 @@ class Counts:
             self._alarm.cancel()
 
     async def _one(
-        self, count: PfCount, snapshot: Snapshot, records: Mapping[str, FunctionRecord]
+        self,
+        count: PfCount,
+        snapshot: Snapshot,
+        records: Mapping[str, FunctionRecord],
+        given: Collection[str],
     ) -> str:
         pf = find(snapshot, count.pf)
         if pf is None:
@@ -170,7 +191,7 @@ class Counts:
             return "it has no driver that makes virtual functions"
         if why := self._failed_before(count):
             return why
-        taken = busy(snapshot, pf, records.values())
+        taken = busy(snapshot, pf, records.values(), given)
         made, reason = await asyncio.to_thread(self._apply, count, pf.pci.address, taken)
         if made:
             self._observer.counted(count.pf, count.num_vfs)

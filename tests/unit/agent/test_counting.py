@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
@@ -16,18 +16,19 @@ from netdevice_plugin.model import (
     Snapshot,
     VirtualFunction,
 )
+from netdevice_plugin.offering import InUse
 from netdevice_plugin.provisioning import PfCount
 
 PF = "0000:03:00.0"
 WANTED = (PfCount(pf="eth0", num_vfs=2),)
 
 
-def snapshot(vfs: int = 0, bare: int = 0) -> Snapshot:
+def snapshot(vfs: int = 0, bare: int = 0, number: int = 0) -> Snapshot:
     pf = Interface(
         ifindex=2,
         name="eth0",
         pci=PciDevice(address=PF, driver="igb"),
-        pf=PhysicalFunction(total_vfs=7, num_vfs=0),
+        pf=PhysicalFunction(total_vfs=7, num_vfs=number),
     )
     links = [
         Interface(ifindex=3 + n, name=f"v{n}", vf=VirtualFunction(number=n, pf_address=PF))
@@ -46,11 +47,19 @@ class Counts:
     def __init__(self) -> None:
         self.faults: Mapping[str, str] = {}
         self.told: list[tuple[Sequence[PfCount], Snapshot]] = []
+        self.given: Collection[str] = ()
         self.heard = asyncio.Event()
         self.closed = False
 
-    async def follow(self, counts: Sequence[PfCount], snapshot: Snapshot, _: Records) -> None:
+    async def follow(
+        self,
+        counts: Sequence[PfCount],
+        snapshot: Snapshot,
+        records: Records,
+        given: Collection[str] = (),
+    ) -> None:
         self.told.append((counts, snapshot))
+        self.given = given
         self.heard.set()
 
     def close(self) -> None:
@@ -76,6 +85,12 @@ def first(counts: Counts, *looks: Snapshot, wanted: Sequence[PfCount] = WANTED) 
 @pytest.fixture
 def counts() -> Counts:
     return Counts()
+
+
+def test_a_number_that_is_another_is_not_changed_at_first(counts: Counts) -> None:
+    first(counts, snapshot(number=1))
+    first(counts, snapshot(number=2))
+    assert counts.told == [(WANTED, snapshot(number=2))]
 
 
 def test_nothing_is_awaited_where_nothing_is_wanted(counts: Counts) -> None:
@@ -112,7 +127,7 @@ def test_a_driver_that_hangs_keeps_nothing_else_waiting(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Hanging(Counts):
-        async def follow(self, counts: Sequence[PfCount], snapshot: Snapshot, _: Records) -> None:
+        async def follow(self, *_: object) -> None:
             await asyncio.Event().wait()
 
     monkeypatch.setattr(counting, "PATIENCE", 0.05)
@@ -122,7 +137,7 @@ def test_a_driver_that_hangs_keeps_nothing_else_waiting(
 
 def test_what_goes_wrong_at_first_is_raised() -> None:
     class Failing(Counts):
-        async def follow(self, counts: Sequence[PfCount], snapshot: Snapshot, _: Records) -> None:
+        async def follow(self, *_: object) -> None:
             raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
@@ -146,8 +161,36 @@ def following(test: Callable[[Counting, Counts], None]) -> list[tuple[Sequence[P
 
 def test_a_change_is_followed_and_of_several_the_last() -> None:
     def test(followed: Counting, _: Counts) -> None:
-        followed.look((), snapshot())
-        followed.look(WANTED, snapshot())
-        followed.look(WANTED, snapshot(vfs=1))
+        followed.look((), snapshot(), InUse())
+        followed.look(WANTED, snapshot(), InUse())
+        followed.look(WANTED, snapshot(vfs=1), InUse())
 
     assert following(test) == [(WANTED, snapshot(vfs=1))]
+
+
+def in_use(asked: float, *, known: bool = True) -> InUse:
+    """What was answered to a question of that time."""
+    names = {"networking.k8s.io/vf": frozenset({"v0"}), "networking.k8s.io/x": frozenset({"x"})}
+    return InUse(devices=names, known=known, asked=asked)
+
+
+def test_a_number_is_changed_only_when_it_was_asked_since_what_pods_have() -> None:
+    async def run() -> None:
+        counts = Counts()
+        followed = Counting(counts, dict, clock=lambda: 100.0)
+        task = asyncio.create_task(followed.run())
+        for answer in (in_use(99.0), in_use(100.0), in_use(101.0, known=False)):
+            followed.look(WANTED, snapshot(number=1), answer)
+            assert (followed.waits, followed.unsure) == (True, True)
+            await asyncio.sleep(0)
+        assert not counts.told
+        followed.look(WANTED, snapshot(number=1), in_use(101.0))
+        assert (followed.waits, followed.unsure) == (True, False)
+        await asyncio.wait_for(counts.heard.wait(), 5)
+        assert counts.given == {"v0", "x"}
+        followed.look(WANTED, snapshot(number=2), in_use(101.0))
+        assert (followed.waits, followed.unsure) == (False, False)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())

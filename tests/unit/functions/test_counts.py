@@ -124,6 +124,19 @@ def test_a_vf_is_busy_by_what_is_on_its_link(one: Interface, reason: str) -> Non
     assert reason in found.get(VF, "")
 
 
+@pytest.mark.parametrize("name", ["vf0", pci_device_name(VF)])
+def test_a_vf_that_a_pod_was_given_is_busy_wherever_its_link_is(name: str) -> None:
+    bare = Interface(ifindex=0, name="", pci=PciDevice(address=VF))
+    for snapshot in (
+        Snapshot(interfaces=(pf(), vf(0), vf(1))),
+        Snapshot(interfaces=(pf(), vf(1)), functions=(bare,)),
+    ):
+        found = busy(snapshot, pf(), (), {name, "other"})
+        linked = any(one.name == name for one in snapshot.interfaces)
+        expected = linked or name.startswith("pci-")
+        assert found == ({VF: "is given to a pod"} if expected else {})
+
+
 def test_a_vf_that_is_an_uplink_is_busy() -> None:
     protected = (Protection(ifindex=10, reason="it carries the IPv4 default route"),)
     snapshot = Snapshot(interfaces=(pf(), vf(0), vf(1)), protected=protected)
