@@ -126,6 +126,7 @@ def run(  # noqa: PLR0913 - an argument for each option
     where = parse_listen(listen)
     logs.setup(logging.DEBUG if verbose else logging.INFO, log_format)
     import asyncio  # noqa: PLC0415
+    import atexit  # noqa: PLC0415
 
     from netdevice_plugin.agent import agent  # noqa: PLC0415 - after the logs: gRPC reads that
     from netdevice_plugin.agent.settings import Settings  # noqa: PLC0415
@@ -145,6 +146,25 @@ def run(  # noqa: PLR0913 - an argument for each option
         **({"instance": instance} if instance else {}),
     )
     asyncio.run(agent.run(settings))
+    atexit.register(leave)
+
+
+def leave() -> None:
+    """End the process here: all that is ours has ended by now, and Python has joined its threads.
+
+    What is left is to take the interpreter and the C libraries apart, for nothing, and beside
+    whatever threads of theirs still run: an agent that had ended well once died there of SIGSEGV.
+    """
+    import contextlib  # noqa: PLC0415 - not for --help
+    import logging  # noqa: PLC0415
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(0)
 
 
 def _share_memory() -> None:
