@@ -14,6 +14,7 @@ import pytest
 from tests.fakes.kubelet import RefusedError, Resource, one
 from tests.fakes.kubelet.names import is_extended_resource
 from tests.fakes.kubelet.place import Place
+from tests.fakes.kubelet.runtime import RuntimeCallError
 from tests.fakes.kubelet.settings import nothing
 from tests.fakes.plugin import FaultError, Plugin, device
 from tests.fakes.scene import KIND, Scene, scene
@@ -259,3 +260,22 @@ def test_a_run_leaves_no_thread_and_no_open_file_behind(here: Scene) -> None:
         last = cycle()
     assert last[0] <= first[0]
     assert last[1] <= first[1]
+
+
+def test_a_runtime_that_does_not_answer_at_first_is_asked_again(here: Scene) -> None:
+    left = iter(("no answer", "no answer"))
+    here.runtime.refuse = lambda call, _name: next(left, "") if call == "observe" else ""
+    here.kubelet.restart()
+    here.kubelet.await_admitted()
+    assert not list(left)
+
+
+def test_no_kubelet_runs_without_a_runtime(here: Scene) -> None:
+    here.kubelet.kill()
+    here.runtime.refuse = lambda call, _name: "no answer" if call == "observe" else ""
+    with pytest.raises(RuntimeCallError, match="no answer"):
+        here.kubelet.start()
+    assert not here.kubelet.runs
+    here.runtime.refuse = lambda _call, _name: ""
+    here.kubelet.start()
+    here.kubelet.await_admitted()

@@ -105,6 +105,7 @@ def running_containerd(node: Node, parts: Parts, archive: pathlib.Path) -> Itera
 def containerd(running_containerd: Containerd, lender: Lender) -> Iterator[Containerd]:
     """The same, without a pod at the end."""
     yield running_containerd
+    running_containerd.show()
     running_containerd.clear()
 
 

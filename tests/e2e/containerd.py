@@ -16,6 +16,8 @@ from tests.e2e.node import PATH, Node
 from tests.e2e.waiting import TIMEOUT, until
 
 SOCKET = "/run/containerd/containerd.sock"
+_SHOWN = 60  # lines of its log, when a test failed
+_PROBE = 5.0  # seconds
 _CNI = """\
 {"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {
   "type": "host-local", "dataDir": "/run/ipam", "subnet": "198.51.100.0/24"}}]}
@@ -87,6 +89,37 @@ class Containerd:
             self._node.kill(pid)
         self._process.wait(TIMEOUT)  # nsenter ends with it
         self._node.path(SOCKET).unlink()
+
+    def show(self) -> None:
+        """Print the end of its log, for a test that fails; what each start says is left out."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        told = [line for line in lines if "loading plugin" not in line]
+        print(self._log, *told[-_SHOWN:], sep="\n")
+
+    def examine(self) -> str:
+        """Find out why a call got no answer; where its goroutines are is printed."""
+        assert self._process is not None
+        if (code := self._process.poll()) is not None:
+            return f"containerd has ended with {code}; see {self._log}"
+        other = "is" if self.cri.answers(_PROBE) else "is not"
+        for pid in self._node.pids("containerd"):
+            self._print_stacks(pid)
+        return f"containerd runs, and another connection {other} answered"
+
+    def _print_stacks(self, pid: int) -> None:
+        name = f"/run/containerd.{pid}.stacks.log"  # in its TMPDIR
+        before = self._log.read_text(errors="replace").count(name)
+        self._node.run("sh", "-c", f"kill -USR1 {pid}")
+
+        def written() -> bool:
+            return self._log.read_text(errors="replace").count(name) > before
+
+        try:
+            until(self._log.parent, written, f"containerd writes {name}")
+        except AssertionError as error:
+            print(error)
+        else:
+            print(name, self._node.path(name).read_text(), sep="\n")
 
     def load(self, archive: pathlib.Path) -> None:
         """Import the image."""

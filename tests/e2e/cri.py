@@ -86,6 +86,14 @@ class Cri:
             raise
         return True
 
+    def answers(self, within: float) -> bool:
+        """Whether it lists its pods in so many seconds."""
+        try:
+            self._runtime.ListPodSandbox(self._api.ListPodSandboxRequest(), timeout=within)
+        except (grpc.RpcError, ValueError):  # ValueError: the channel is closed
+            return False
+        return True
+
     def close(self) -> None:
         """End the event stream and the connection."""
         self._stream.cancel()

@@ -27,11 +27,12 @@ from tests.fakes.kubelet.specs import PodSpec
 # k8s.io/kubelet pkg/types/labels.go
 POD, NAMESPACE = "io.kubernetes.pod.name", "io.kubernetes.pod.namespace"
 CONTAINER = "io.kubernetes.container.name"
-# A channel waits for a runtime that is away, and must not have slept when it is back.
+# A channel waits for a runtime that is away, and must not have slept when it is back. The third
+# option of that kind stays as it is, 20 s: despite its name, min_reconnect_backoff_ms is how long
+# an attempt to connect may take, and a busy runtime would never be reached within less.
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
 )
 
@@ -51,7 +52,7 @@ class CriRuntime:
         self._channel = grpc.insecure_channel(f"unix:{node.path(SOCKET)}", _OPTIONS)
         self._stub = services.RuntimeServiceStub(self._channel)
         self._cgroup = node.cgroup
-        self._end_task = daemon.end_task
+        self._daemon = daemon
         self._forget = forget
 
     def close(self) -> None:
@@ -126,7 +127,7 @@ class CriRuntime:
             self._wait("RemovePodSandbox", request)
         except RuntimeCallError as error:
             if lost := re.search("cannot delete running task ([0-9a-f]{64})", str(error)):
-                self._end_task(lost[1])
+                self._daemon.end_task(lost[1])
             raise
 
     def _wait(self, name: str, request: Any) -> Any:
@@ -135,6 +136,8 @@ class CriRuntime:
             return getattr(self._stub, name)(request, timeout=CALL, wait_for_ready=True)
         except (grpc.RpcError, ValueError) as error:  # ValueError: the channel is closed
             said = error.details() if isinstance(error, grpc.Call) else error
+            if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                said = f"{name}: no answer within {CALL:.0f} s; {self._daemon.examine()}"
             raise RuntimeCallError(str(said)) from error
 
     def _sandbox(self, pod: PodSpec, attempt: int) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
+from collections.abc import Callable
 
 from tests.fakes.kubelet import podresources, registration
 from tests.fakes.kubelet.admission import Admission, AdmissionError
@@ -17,10 +19,12 @@ from tests.fakes.kubelet.health import Health
 from tests.fakes.kubelet.ledger import Ledger
 from tests.fakes.kubelet.place import Place
 from tests.fakes.kubelet.registry import Registry, Watched
-from tests.fakes.kubelet.runtime import Connect, State
+from tests.fakes.kubelet.runtime import Connect, Observed, Runtime, RuntimeCallError, State
 from tests.fakes.kubelet.settings import Interfere, Settings
 from tests.fakes.kubelet.watcher import Handler, Watcher
 from tests.fakes.kubelet.worker import Tools, Worker
+
+_STARTS = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,9 +49,8 @@ class Life:
         self._workers: dict[str, Worker] = {}
         self._alive = True
         self._takes_pods = False
-        self._runtime = connect(self._event)
-        running = self._runtime.observe().containers
-        self._found = {(c.pod, c.name) for c in running if c.state is State.RUNNING}
+        self._runtime, seen = _connected(connect, self._event)
+        self._found = {(c.pod, c.name) for c in seen.containers if c.state is State.RUNNING}
         self.ledger = Ledger(place.plugins, changes, self._active)
         self.devices = Devices(self.ledger, changes, around.clock, settings.grace)
         self.admission = Admission(self.devices, self.ledger, changes, settings)
@@ -182,3 +185,20 @@ class Life:
             if self._alive:
                 self._workers[spec.uid] = Worker(pod, self._tools)
                 self._cluster.tell()
+
+
+def _connected(connect: Connect, wake: Callable[[str], None]) -> tuple[Runtime, Observed]:
+    """A runtime that answers, and what there is in it.
+
+    A kubelet whose runtime does not answer at its start ends, and systemd starts it again and
+    again; here not for ever.
+    """
+    starts = itertools.count(1)
+    while True:
+        runtime = connect(wake)
+        try:
+            return runtime, runtime.observe()
+        except RuntimeCallError:
+            runtime.close()
+            if next(starts) == _STARTS:
+                raise
