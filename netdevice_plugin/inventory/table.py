@@ -58,14 +58,11 @@ class RoutingTable:
             # It may have taken the place of one of ours.
             self.stale |= replaced and routes.entry(body, {}).key in self._known
             return 0
-        found = routes.entry(body, {})
-        if not found.simple or found.key in self._shared:
-            self.stale = True
-            return 0
-        for way in found.ways:
-            here = self._links.get(way.ifindex, {}).get(found.key)
-            others = self._known[found.key] - bool(here)
-            if here == found.ways and not (others and replaced):
+        key, ways = self._ways(body)
+        for way in ways:
+            here = self._links.get(way.ifindex, {}).get(key)
+            others = self._known[key] - bool(here)
+            if here == ways and not (others and replaced):
                 return 0
             # Only IPv6 has two routes with one key for the asking, and makes one of those
             # that have gateways.
@@ -73,7 +70,7 @@ class RoutingTable:
             if here or (alone and others):
                 self.stale = True
                 return 0
-            self._add(found.key, way)
+            self._add(key, way)
             return way.ifindex
         return 0
 
@@ -81,14 +78,11 @@ class RoutingTable:
         """Take in an RTM_DELROUTE; returns the link whose routes changed, or 0."""
         if not routes.matters(body):
             return 0
-        found = routes.entry(body, {})
-        if not found.simple or found.key in self._shared:
-            self.stale = True
-            return 0
-        for way in found.ways:
-            here = self._links.get(way.ifindex, {}).get(found.key)
-            if here == found.ways:
-                self._remove(found.key, way.ifindex)
+        key, ways = self._ways(body)
+        for way in ways:
+            here = self._links.get(way.ifindex, {}).get(key)
+            if here == ways:
+                self._remove(key, way.ifindex)
                 return way.ifindex
             # What we do not have went before the kernel got round to telling.
             self.stale |= here is not None
@@ -124,6 +118,14 @@ class RoutingTable:
         not say; IPv6 routes go on without, which none says.
         """
         self.stale |= address in self._sources
+
+    def _ways(self, body: bytes) -> tuple[Key, tuple[Route, ...]]:
+        """Decode a route and its ways: none, and all is stale, if the message may not say all."""
+        found = routes.entry(body, {})
+        if found.simple and found.key not in self._shared:
+            return found.key, found.ways
+        self.stale = True
+        return found.key, ()
 
     def _list(self, body: bytes, objects: Mapping[int, Nexthop]) -> None:
         found = routes.entry(body, objects)
