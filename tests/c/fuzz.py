@@ -25,7 +25,8 @@ TARGETS = {
     "text": ("text.c",),
     "counters": ("counters.c", "files.c", "steps.c", "text.c"),
     "record": (
-        *("record.c", "list.c", "message.c", "netlink.c", "files.c", "steps.c", "text.c"),
+        *("record.c", "list.c", "message.c", "parts.c", "route.c", "describe.c", "netlink.c"),
+        *("files.c", "steps.c", "text.c"),
         *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
     ),
 }

@@ -4,9 +4,11 @@
  */
 #include <string.h>
 
+#include "describe.h"
 #include "fuzz.h"
 #include "message.h"
 #include "record.h"
+#include "route.h"
 
 static char first[RECORD_TEXT_MAX];
 static char second[RECORD_TEXT_MAX];

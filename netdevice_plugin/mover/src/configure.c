@@ -6,8 +6,10 @@
 #include <linux/rtnetlink.h>
 #include <string.h>
 
+#include "describe.h"
 #include "netns.h"
 #include "pod.h"
+#include "route.h"
 #include "sysctl.h"
 #include "tune.h"
 #include "vf.h"

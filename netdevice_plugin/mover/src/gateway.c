@@ -4,9 +4,10 @@
 #include <sys/socket.h>
 
 #include "capture.h"
-#include "message.h"
+#include "describe.h"
 #include "parts.h"
 #include "pod.h"
+#include "route.h"
 
 static uint32_t metric_of(const struct route_arg *arg)
 {

@@ -7,14 +7,15 @@
 
 #include "born.h"
 #include "clock.h"
+#include "describe.h"
 #include "ethtool.h"
 #include "fetch.h"
 #include "link.h"
 #include "mend.h"
-#include "message.h"
 #include "mover.h"
 #include "netns.h"
 #include "rdma.h"
+#include "route.h"
 #include "sysctl.h"
 #include "vf.h"
 

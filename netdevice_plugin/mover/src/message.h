@@ -6,7 +6,6 @@
 
 #include "list.h"
 #include "netlink.h"
-#include "text.h"
 
 /*
  * What hangs on a link and is lost when it moves. Kept as the kernel's own
@@ -36,20 +35,5 @@ int message_send(struct nl *nl, enum thing thing, enum change change, struct ite
 
 /* An IPv6 address that was checked for duplicates before is usable at once; another is checked. */
 int address_add(struct nl *nl, struct item message, int from, int to, uint64_t elapsed);
-
-/* A route that the kernel made for an address whose lifetime is over by now. */
-bool route_outlives(struct item route, const struct list *addresses, uint64_t elapsed);
-
-/* "10.0.0.0/8 via 192.0.2.1 table 100": for people. */
-void message_describe(enum thing thing, struct item message, struct text *out);
-
-/* Of all tables; the kernel's choice of a metric is 0 for IPv4 and 1024 for IPv6. */
-uint32_t route_table(struct item message);
-uint32_t route_metric(struct item message);
-
-/* A unicast default route, in whatever table. */
-bool route_is_default(struct item message);
-/* One that a pod can use: of the main table, by this link alone, made by no kernel and no RA. */
-bool route_is_for_pod(struct item message);
 
 #endif

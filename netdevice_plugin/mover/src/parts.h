@@ -43,7 +43,14 @@ struct rtnexthop *hop_next(const struct rtnexthop *hop, size_t *left);
 /* Flags of a hop that are settings; the others are the kernel's. */
 #define HOP_FLAGS (RTNH_F_ONLINK | RTNH_F_PERVASIVE)
 
-/* A multipath route's hops without what is state; those through `from` go through `to`. */
+/*
+ * A multipath route's hops without what is state; those through `from` go through `to`. Of the
+ * attribute's size, and good until the next call. NULL: they are too many.
+ */
+const void *moved_hops(const struct rtattr *attr, int from, int to);
 void put_hops(struct request *request, const struct rtattr *attr, int from, int to);
+
+/* Of a lifetime; one that is for ever stays so. */
+uint32_t seconds_left(uint32_t lifetime, uint64_t elapsed);
 
 #endif
