@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "args.h"
 #include "counters.h"
+#include "names.h"
 #include "ocistate.h"
 #include "text.h"
 

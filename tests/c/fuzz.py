@@ -20,13 +20,16 @@ import sys
 from tests.c.build import HERE, ROOT, SANITIZERS, compile_c, mover_sources
 
 TARGETS = {
-    "state": ("ocistate.c", "text.c"),
-    "args": ("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c", "text.c"),
-    "text": ("text.c",),
+    "state": ("ocistate.c", "names.c", "text.c"),
+    "args": (
+        *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
+        *("address.c", "names.c", "text.c"),
+    ),
+    "text": ("text.c", "address.c", "names.c"),
     "counters": ("counters.c", "files.c", "steps.c", "text.c"),
     "record": (
         *("record.c", "list.c", "message.c", "parts.c", "route.c", "describe.c", "netlink.c"),
-        *("files.c", "steps.c", "text.c"),
+        *("files.c", "steps.c", "text.c", "address.c", "names.c"),
         *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
     ),
 }

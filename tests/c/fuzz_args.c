@@ -3,6 +3,7 @@
 
 #include "args.h"
 #include "fuzz.h"
+#include "names.h"
 
 #define ARGS 256
 

@@ -7,6 +7,7 @@
 #include "describe.h"
 #include "fuzz.h"
 #include "message.h"
+#include "names.h"
 #include "record.h"
 #include "route.h"
 

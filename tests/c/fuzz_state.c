@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "names.h"
 #include "ocistate.h"
 #include "text.h"
 

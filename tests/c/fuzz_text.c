@@ -1,7 +1,9 @@
 /* What is written is read back as it was, and what is read can be written. */
 #include <string.h>
 
+#include "address.h"
 #include "fuzz.h"
+#include "names.h"
 #include "text.h"
 
 #define ROOM 8192

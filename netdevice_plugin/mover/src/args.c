@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/socket.h>
+
+#include "names.h"
 
 #define KIND_MAX 31 /* no kind of the kernel's is half as long */
 #define WAIT_DEFAULT 2000
@@ -239,18 +240,6 @@ static int take_plain(struct parser *parser, const char *value, size_t most, con
         good = good && value[i] > ' ' && value[i] < 0x7f;
     *out = value;
     return good ? 0 : parser_refuse(parser, span_of(value), why);
-}
-
-bool ip_is_unspecified(const struct ip *ip)
-{
-    static const uint8_t zeros[16];
-
-    return memcmp(ip->bytes, zeros, sizeof zeros) == 0;
-}
-
-bool ip_is_multicast(const struct ip *ip)
-{
-    return ip->family == AF_INET ? ip->bytes[0] >> 4 == 0xe : ip->bytes[0] == 0xff;
 }
 
 static int take_address(struct parser *parser, const char *value)

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "address.h"
 #include "settings.h"
-#include "text.h"
 
 #define OPTIONS_ADDRESSES 64
 #define OPTIONS_ROUTES 64

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "address.h"
 #include "parts.h"
 #include "route.h"
 

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "address.h"
 #include "list.h"
 #include "netlink.h"
-#include "text.h"
 
 #define LINK_KIND_SIZE 32
 #define LINK_ALIAS_SIZE 256   /* IFALIASZ */

@@ -4,6 +4,7 @@
 #include <linux/if_ether.h>
 #include <string.h>
 
+#include "names.h"
 #include "parser.h"
 
 #define VLAN_MAX 4094 /* IEEE 802.1Q: 0 is for priority alone, 4095 is reserved */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "names.h"
 #include "text.h"
 
 #define KEY_SIZE 64 /* longer than any key that we look for */

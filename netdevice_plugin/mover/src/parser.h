@@ -22,8 +22,6 @@ int parser_choose(struct parser *parser, struct span word, const char *words);
 int parser_mac(struct parser *parser, struct span value, struct mac *out);
 /* Whether it is one that a host can have, if it is Ethernet's. */
 int parser_host_mac(struct parser *parser, struct span value, const struct mac *mac);
-bool ip_is_unspecified(const struct ip *ip);
-bool ip_is_multicast(const struct ip *ip);
 
 /* The options whose values are phrases of several words. */
 int take_route(struct parser *parser, const char *value);

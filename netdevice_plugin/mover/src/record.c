@@ -7,6 +7,7 @@
 
 #include "files.h"
 #include "message.h"
+#include "names.h"
 #include "settings.h"
 
 /* What a link may have of each; more is refused before anything is touched. */

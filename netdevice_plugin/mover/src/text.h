@@ -26,6 +26,8 @@ bool span_is(struct span span, const char *string);
  */
 struct span span_cut(struct span *rest, char separator, bool *found);
 
+bool is_control(char byte); /* below 0x20, or 0x7f */
+
 /* Copies and terminates; -ERANGE if it does not fit, -EINVAL for a NUL within. */
 int span_copy(struct span span, char *out, size_t size);
 
@@ -69,54 +71,8 @@ int text_unescape(struct span value, char *out, size_t size);
 /* Decimal digits alone: no sign, no blank, no leading zero. */
 int parse_unsigned(struct span span, uint64_t maximum, uint64_t *out);
 
+int hex_digit(char byte); /* -1: it is none */
 /* Pairs of hex digits of either case; an empty span is no bytes. -ERANGE: more than `size`. */
 int parse_hex(struct span span, uint8_t *out, size_t size, size_t *length);
-
-#define MAC_MAX 32 /* the kernel's MAX_ADDR_LEN; Ethernet has 6, InfiniBand 20 */
-
-struct mac {
-    uint8_t length; /* 0: none */
-    uint8_t bytes[MAC_MAX];
-};
-
-/* Two hex digits a byte, colons between: 02:00:00:00:00:01. */
-int parse_mac(struct span span, struct mac *out);
-void text_put_mac(struct text *text, const struct mac *mac); /* lower case */
-bool mac_equal(const struct mac *one, const struct mac *other);
-
-struct ip {
-    uint8_t family; /* AF_INET or AF_INET6; 0: none */
-    uint8_t prefix;
-    uint8_t bytes[16]; /* network order; IPv4 uses the first four, the rest is 0 */
-};
-
-/* 192.0.2.1 or 2001:db8::1, no prefix length, no zone; `prefix` becomes 32 or 128. */
-int parse_ip(struct span span, struct ip *out);
-
-/* The same with a prefix length: 192.0.2.1/24. */
-int parse_cidr(struct span span, struct ip *out);
-
-size_t ip_size(const struct ip *ip); /* 4 or 16; 0 for none */
-bool ip_has_host_bits(const struct ip *ip); /* bits set beyond the prefix */
-void text_put_ip(struct text *text, const struct ip *ip); /* RFC 5952, no prefix length */
-
-#define PCI_ADDRESS_SIZE 17 /* "10000:e1:00.0": a domain has four to eight digits, as VMD shows */
-
-/* 0000:03:00.1 in either case; `out` gets it in lower case. */
-int parse_pci(struct span span, char out[PCI_ADDRESS_SIZE]);
-
-/* A DNS label (RFC 1123) in lower case, at most 63 bytes. */
-bool is_device_name(struct span span);
-
-/*
- * A name that a link can have: the kernel's dev_valid_name(), 1 to 15 bytes, not
- * "." or "..", without slash, colon, white space (0xa0 is one to the kernel) or
- * '%', which the kernel takes for a template. Bytes that are not text are allowed,
- * as the kernel allows them. (`ns:1` can be an alternative name, never the name.)
- */
-bool is_link_name(struct span span);
-
-/* 1 to 255 bytes, no slash, no control byte, not "." or "..". */
-bool is_container_id(struct span span);
 
 #endif
