@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 SOURCES = ROOT / "netdevice_plugin" / "mover" / "src"
 PARSERS = (
-    *("text.c", "address.c", "names.c", "ocistate.c", "counters.c"),
+    *("text.c", "address.c", "names.c", "json.c", "ocistate.c", "counters.c"),
     *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
 )
 

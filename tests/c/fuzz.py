@@ -20,7 +20,7 @@ import sys
 from tests.c.build import HERE, ROOT, SANITIZERS, compile_c, mover_sources
 
 TARGETS = {
-    "state": ("ocistate.c", "names.c", "text.c"),
+    "state": ("ocistate.c", "json.c", "names.c", "text.c"),
     "args": (
         *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
         *("address.c", "names.c", "text.c"),

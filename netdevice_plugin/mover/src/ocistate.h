@@ -1,10 +1,8 @@
 /*
  * The OCI state that a runtime writes to a hook's stdin (runtime-spec, "State").
  *
- * The text is checked as strict JSON (RFC 8259) from the first byte to the last;
- * of its content only what stands in struct oci_state is kept. `status` is not:
- * runtimes disagree on it. No heap, no system call, no recursion beyond
- * OCI_STATE_DEPTH.
+ * The text is checked as strict JSON from the first byte to the last; of its content
+ * only what stands in struct oci_state is kept. `status` is not: runtimes disagree on it.
  */
 #ifndef NDM_OCISTATE_H
 #define NDM_OCISTATE_H
@@ -12,8 +10,9 @@
 #include <limits.h>
 #include <stddef.h>
 
+#include "json.h"
+
 #define OCI_STATE_MAX (1U << 20) /* bytes; a state is a few KiB of annotations at most */
-#define OCI_STATE_DEPTH 64
 #define OCI_ID_SIZE 256
 #define OCI_NAME_SIZE 256 /* Kubernetes: names 253, namespaces 63, UIDs 36 */
 
@@ -30,11 +29,6 @@ struct oci_state {
     char pod_namespace[OCI_NAME_SIZE];
     char pod_uid[OCI_NAME_SIZE];
     char container[OCI_NAME_SIZE];
-};
-
-struct parse_error {
-    size_t offset;    /* in bytes from 0 */
-    const char *what; /* "expected ':'"; never NULL after a failure */
 };
 
 /*
