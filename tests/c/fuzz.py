@@ -28,7 +28,8 @@ TARGETS = {
     "text": ("text.c", "address.c", "names.c"),
     "counters": ("counters.c", "files.c", "steps.c", "text.c"),
     "record": (
-        *("record.c", "list.c", "message.c", "parts.c", "route.c", "describe.c", "netlink.c"),
+        *("record.c", "fields.c", "holder.c", "list.c"),
+        *("message.c", "parts.c", "route.c", "describe.c", "netlink.c"),
         *("files.c", "steps.c", "text.c", "address.c", "names.c"),
         *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
     ),

@@ -235,7 +235,7 @@ def test_every_warning_of_the_agent_is_in_troubleshooting() -> None:
 def test_every_key_of_a_record_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "reference" / "mover.md").read_text()
     table = re.findall(
-        r'^    \{"([\w.-]+)", [A-Z]', (SOURCES / "record.c").read_text(), re.MULTILINE
+        r'^    \{"([\w.-]+)", [A-Z]', (SOURCES / "fields.c").read_text(), re.MULTILINE
     )
     assert len(table) > 30
     assert [key for key in table if f"`{key}`" not in text] == []

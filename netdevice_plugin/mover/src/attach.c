@@ -15,20 +15,12 @@
 
 /* ------------------------------------------------------------------ holders */
 
-static struct holder *find_holder(struct record *record, const char *id)
-{
-    for (size_t i = 0; i < record->holder_count; i++)
-        if (strcmp(record->holders[i].id, id) == 0)
-            return &record->holders[i];
-    return NULL;
-}
-
 /* Enters the container of the OCI state, or refreshes its entry. */
 int add_holder(struct mover *mover)
 {
     struct record *record = &mover->record;
     const struct oci_state *state = &mover->state;
-    struct holder *holder = find_holder(record, state->id);
+    struct holder *holder = record_holder(record, state->id);
 
     bool only = record->holder_count == (holder != NULL);
     if (holder == NULL && record->holder_count == RECORD_HOLDERS)

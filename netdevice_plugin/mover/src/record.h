@@ -6,11 +6,10 @@
 
 #include "args.h"
 #include "files.h"
+#include "holder.h"
 #include "link.h"
 #include "list.h"
 #include "netns.h"
-#include "ocistate.h"
-#include "text.h"
 
 #define RECORD_HOLDERS 16
 #define RECORD_TEXT_MAX (3U << 20) /* bytes of a record's file */
@@ -24,18 +23,6 @@ enum phase {
     PHASE_RETURNING,
     PHASE_LOST,
     PHASE_STRANDED
-};
-
-/* A container that asked for the device; `pid` and `start` together name its process. */
-struct holder {
-    char id[OCI_ID_SIZE];
-    int pid;
-    uint64_t start; /* clock ticks after boot */
-    uint64_t since; /* unix seconds */
-    char pod_namespace[OCI_NAME_SIZE];
-    char pod_name[OCI_NAME_SIZE];
-    char pod_uid[OCI_NAME_SIZE];
-    char container[OCI_NAME_SIZE];
 };
 
 /* What docs/reference/mover.md calls the record: all that it takes to bring a link home. */
@@ -77,6 +64,9 @@ static inline bool is_born(const struct record *record)
 
 /* Empties it; the lists' buffers are the record's own. There can be only one at a time. */
 void record_init(struct record *record);
+
+/* The holder with that id, or NULL. */
+struct holder *record_holder(struct record *record, const char *id);
 
 /* The text of a record; -ENOBUFS when it does not fit. */
 int record_format(const struct record *record, struct text *out);

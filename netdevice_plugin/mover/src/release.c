@@ -34,15 +34,14 @@ void drop_dead_holders(struct mover *mover, const char *keep)
 /* Takes one container out of the record; false: it was not in it. */
 static bool drop_holder(struct record *record, const char *id)
 {
-    for (size_t i = 0; i < record->holder_count; i++) {
-        if (strcmp(record->holders[i].id, id) != 0)
-            continue;
-        record->holder_count--;
-        memmove(&record->holders[i], &record->holders[i + 1],
-                (record->holder_count - i) * sizeof record->holders[0]);
-        return true;
-    }
-    return false;
+    struct holder *holder = record_holder(record, id);
+    const struct holder *end = record->holders + record->holder_count;
+
+    if (holder == NULL)
+        return false;
+    memmove(holder, holder + 1, (size_t)(end - holder - 1) * sizeof *holder);
+    record->holder_count--;
+    return true;
 }
 
 /*
