@@ -16,7 +16,8 @@ ROOT = HERE.parent.parent
 SOURCES = ROOT / "netdevice_plugin" / "mover" / "src"
 PARSERS = (
     *("text.c", "address.c", "names.c", "json.c", "ocistate.c", "counters.c"),
-    *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
+    *("args.c", "values.c", "phrases.c", "linkwords.c", "parser.c", "vfwords.c", "settings.c"),
+    "help.c",
 )
 
 WARNINGS = (

@@ -19,19 +19,17 @@ import sys
 
 from tests.c.build import HERE, ROOT, SANITIZERS, compile_c, mover_sources
 
+TEXT = ("text.c", "address.c", "names.c")
+WORDS = ("parser.c", "vfwords.c", "settings.c", *TEXT)
 TARGETS = {
-    "state": ("ocistate.c", "json.c", "names.c", "text.c"),
-    "args": (
-        *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
-        *("address.c", "names.c", "text.c"),
-    ),
-    "text": ("text.c", "address.c", "names.c"),
-    "counters": ("counters.c", "files.c", "steps.c", "text.c"),
+    "state": ("ocistate.c", "json.c", *TEXT),
+    "args": ("args.c", "values.c", "phrases.c", "linkwords.c", *WORDS),
+    "text": TEXT,
+    "counters": ("counters.c", "files.c", "steps.c", *TEXT),
     "record": (
-        *("record.c", "fields.c", "holder.c", "list.c"),
+        *("record.c", "fields.c", "holder.c", "list.c", "files.c", "steps.c"),
         *("message.c", "parts.c", "route.c", "describe.c", "netlink.c"),
-        *("files.c", "steps.c", "text.c", "address.c", "names.c"),
-        *("args.c", "phrases.c", "linkwords.c", "vfwords.c", "settings.c"),
+        *WORDS,
     ),
 }
 LIMITS = ("-max_len=4096", "-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1")

@@ -120,8 +120,7 @@ static int name_vlan(struct parser *parser)
     text_put_unsigned(&name, out->vlan.id);
     if (!name.cut)
         return 0;
-    text_put(&parser->error, "--vlan: LINK.ID is too long for a name; give one");
-    return -EINVAL;
+    return parser_fail(parser, "--vlan: LINK.ID is too long for a name; give one");
 }
 
 static int check_names(struct parser *parser)
@@ -133,8 +132,7 @@ static int check_names(struct parser *parser)
         !(vrf && strcmp(out->vrf.name, out->as) == 0) &&
         !(vlan && vrf && strcmp(out->vrf.name, out->vlan.name) == 0))
         return 0;
-    text_put(&parser->error, "the link, its VLAN and its VRF need a name each");
-    return -EINVAL;
+    return parser_fail(parser, "the link, its VLAN and its VRF need a name each");
 }
 
 int links_finish(struct parser *parser)

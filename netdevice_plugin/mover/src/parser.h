@@ -3,15 +3,15 @@
 
 #include "args.h"
 
-/* What the files about the command line share. */
+/* What the files about the command line share, and with vf_parse() a record. */
 struct parser {
     struct options *out;
     struct text error;
-    const struct rule *rule; /* the option at hand */
-    uint32_t seen;           /* a bit for each rule */
+    const char *option; /* the one at hand, without its dashes; NULL: no one alone */
+    uint32_t seen;      /* a bit for each option */
 };
 
-/* Each says what is wrong with the option at hand, and returns -EINVAL. */
+/* Each says what is wrong, if there is one with the option at hand, and returns -EINVAL. */
 int parser_fail(struct parser *parser, const char *why);                      /* "--mtu: " */
 int parser_refuse(struct parser *parser, struct span value, const char *why); /* "--mtu: '12' " */
 
@@ -22,6 +22,19 @@ int parser_choose(struct parser *parser, struct span word, const char *words);
 int parser_mac(struct parser *parser, struct span value, struct mac *out);
 /* Whether it is one that a host can have, if it is Ethernet's. */
 int parser_host_mac(struct parser *parser, struct span value, const struct mac *mac);
+
+/* The options whose values are one word each. */
+int take_device(struct parser *parser, const char *value);
+int take_run_dir(struct parser *parser, const char *value);
+int take_link_name(struct parser *parser, const char *value, const char **out);
+int take_link_pci(struct parser *parser, const char *value);
+int take_as(struct parser *parser, const char *value);
+int take_mac(struct parser *parser, const char *value);
+int take_address(struct parser *parser, const char *value);
+int take_setting(struct parser *parser, const char *value, enum setting_group group);
+/* 1 to `most` bytes of the kernel's own making; else `why` says what they are not. */
+int take_plain(struct parser *parser, const char *value, size_t most, const char *why,
+               const char **out);
 
 /* The options whose values are phrases of several words. */
 int take_route(struct parser *parser, const char *value);

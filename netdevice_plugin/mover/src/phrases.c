@@ -8,59 +8,6 @@
 
 #define TABLE_MAIN 254
 
-struct span span_word(struct span *rest)
-{
-    struct span word = {rest->data, 0};
-
-    while (rest->length > 0 && word.length == 0)
-        word = span_cut(rest, ' ', NULL);
-    return word;
-}
-
-struct phrase phrase_of(struct parser *parser, const char *text, const char *keywords)
-{
-    return (struct phrase){.parser = parser, .rest = span_of(text), .keywords = keywords};
-}
-
-int parser_choose(struct parser *parser, struct span word, const char *words)
-{
-    int found = words_find(words, word);
-
-    if (found >= 0)
-        return found;
-    parser_refuse(parser, word, "is none of ");
-    for (; *words != '\0'; words++) {
-        if (*words == ' ')
-            text_put_char(&parser->error, ',');
-        text_put_char(&parser->error, *words);
-    }
-    return -EINVAL;
-}
-
-int phrase_next(struct phrase *phrase, int bare)
-{
-    phrase->word = span_word(&phrase->rest);
-    if (phrase->word.length == 0)
-        return -ENOENT;
-    int i = parser_choose(phrase->parser, phrase->word, phrase->keywords);
-    if (i < 0)
-        return i;
-    if (phrase->seen & 1U << i)
-        return parser_refuse(phrase->parser, phrase->word, "is there twice");
-    phrase->seen |= 1U << i;
-    if (i == bare)
-        return i;
-    phrase->value = span_word(&phrase->rest);
-    if (phrase->value.length == 0)
-        return parser_refuse(phrase->parser, phrase->word, "has nothing behind it");
-    return i;
-}
-
-int phrase_number(struct phrase *phrase, uint32_t least, uint32_t *out)
-{
-    return parser_number(phrase->parser, phrase->value, least, UINT32_MAX, out);
-}
-
 static int take_host(struct parser *parser, struct span word, struct ip *out)
 {
     if (parse_ip(word, out) < 0)
@@ -263,10 +210,8 @@ int phrases_finish(struct parser *parser)
             route->table = out->vrf.table != 0 ? out->vrf.table : TABLE_MAIN;
         has_default |= route->destination.prefix == 0;
     }
-    if (out->gateway && !has_default) {
-        text_put(&parser->error, "--gateway: no --route is a default route");
-        return -EINVAL;
-    }
+    if (out->gateway && !has_default)
+        return parser_fail(parser, "--gateway: no --route is a default route");
     int rc = vf_finish(parser);
     return rc < 0 ? rc : links_finish(parser);
 }

@@ -98,8 +98,7 @@ int vf_finish(struct parser *parser)
         out->mac = out->vf.mac;
     if (mac_equal(&out->mac, &out->vf.mac))
         return 0;
-    text_put(&parser->error, "--mac and --vf have different MACs");
-    return -EINVAL;
+    return parser_fail(parser, "--mac and --vf have different MACs");
 }
 
 void vf_put(struct text *out, const struct vf_arg *vf, enum vf_key key)
