@@ -279,40 +279,19 @@ static int lose(struct mover *mover)
     return -ENODEV;
 }
 
-int bring_home(struct mover *mover)
+/* Full or read-only: then the link comes home without a note of it. */
+static void note_returning(struct mover *mover)
+{
+    mover->record.phase = PHASE_RETURNING;
+    record_write(mover->options->run_dir, &mover->record);
+}
+
+/* Nothing is in the pod any more; `rc` says whether the link is all that it was. */
+static int end_loan(struct mover *mover, int rc)
 {
     struct record *record = &mover->record;
-    static struct link link;
-
-    bool ended = born_is_nowhere(record);
-    int rc = ended ? 0 : check_pin(mover);
-    if (rc < 0)
-        return rc;
-    if (record->phase != PHASE_ATTACHING && record->phase != PHASE_RETURNING) {
-        record->phase = PHASE_RETURNING;
-        /* Full or read-only: then the link comes home without a note of it. */
-        record_write(mover->options->run_dir, record);
-    }
-    int rdma = rdma_home(mover);
-    rc = ended ? 0 : fetch(mover, &link);
-    if (rc == -ENODEV && is_born(record)) {
-        rc = 0;
-        ended = true;
-        record->phase = PHASE_RETURNING;
-        record->pod_ifindex = 0;
-        record_write(mover->options->run_dir, record);
-    }
-    if (rc == -ENODEV)
-        return lose(mover);
-    if (rc < 0) {
-        fail(mover, rc, "bring the link home", NULL);
-        keep_error(mover, record->phase);
-        return rc;
-    }
-    rc = ended ? 0 : restore_all(mover, &link);
-    if (rc == 0)
-        rc = rdma;
     int unpinned = pin_unmount(record->pin);
+
     if (unpinned < 0)
         fail(mover, unpinned, "unmount the pin", NULL);
     if (rc < 0) {
@@ -327,4 +306,34 @@ int bring_home(struct mover *mover)
     if (unpinned == 0)
         forget_error(mover);
     return unpinned;
+}
+
+int bring_home(struct mover *mover)
+{
+    struct record *record = &mover->record;
+    static struct link link;
+
+    bool ended = born_is_nowhere(record);
+    int rc = ended ? 0 : check_pin(mover);
+    if (rc < 0)
+        return rc;
+    if (record->phase != PHASE_ATTACHING && record->phase != PHASE_RETURNING)
+        note_returning(mover);
+    int rdma = rdma_home(mover);
+    rc = ended ? 0 : fetch(mover, &link);
+    if (rc == -ENODEV && is_born(record)) {
+        rc = 0;
+        ended = true;
+        record->pod_ifindex = 0;
+        note_returning(mover);
+    }
+    if (rc == -ENODEV)
+        return lose(mover);
+    if (rc < 0) {
+        fail(mover, rc, "bring the link home", NULL);
+        keep_error(mover, record->phase);
+        return rc;
+    }
+    rc = ended ? 0 : restore_all(mover, &link);
+    return end_loan(mover, rc < 0 ? rc : rdma);
 }

@@ -317,21 +317,33 @@ static void fill_standard_descriptors(void)
         close(fd);
 }
 
+static int print(const char *words)
+{
+    const struct text text = {.data = (char *)words, .length = strlen(words)};
+
+    say(STDOUT_FILENO, &text);
+    return EXIT_DONE;
+}
+
+static void start(struct mover *mover, struct options *options)
+{
+    fill_standard_descriptors();
+    umask(022);
+    options->device = "";
+    mover->options = options;
+    mover->host.fd = -1;
+    mover->lock = -1;
+    forgive(mover);
+}
+
 int main(int argc, char **argv)
 {
     static struct options options;
     static struct mover mover; /* with an initial value all of it, 38 KB, would be in the file */
     uint64_t started = microseconds();
-    struct text text;
     char why[256];
 
-    mover.options = &options;
-    mover.host.fd = -1;
-    mover.lock = -1;
-    fill_standard_descriptors();
-    umask(022);
-    text_init(&mover.error, mover.error_text, sizeof mover.error_text);
-    options.device = "";
+    start(&mover, &options);
     if (getauxval(AT_SECURE) != 0) {
         fail(&mover, -EPERM, "start",
              "it must not be set-user-ID, set-group-ID or have file "
@@ -345,13 +357,10 @@ int main(int argc, char **argv)
         report(&mover);
         return EXIT_USAGE;
     }
-    if (options.command == COMMAND_HELP || options.command == COMMAND_VERSION) {
-        const char *words =
-            options.command == COMMAND_HELP ? options_help : "netdevice-mover " NDM_VERSION "\n";
-        text = (struct text){.data = (char *)words, .length = strlen(words)};
-        say(STDOUT_FILENO, &text);
-        return EXIT_DONE;
-    }
+    if (options.command == COMMAND_HELP)
+        return print(options_help);
+    if (options.command == COMMAND_VERSION)
+        return print("netdevice-mover " NDM_VERSION "\n");
     int code = run(&mover);
     uint64_t took = microseconds() - started;
     if (mover.error.length > 0)
