@@ -15,7 +15,6 @@
 
 /* ------------------------------------------------------------------ holders */
 
-/* Enters the container of the OCI state, or refreshes its entry. */
 int add_holder(struct mover *mover)
 {
     struct record *record = &mover->record;

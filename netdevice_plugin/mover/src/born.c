@@ -2,7 +2,6 @@
 
 #include "born.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_link.h>
 #include <string.h>
@@ -68,7 +67,7 @@ int born_create(struct mover *mover, struct pod *pod)
     static struct request request;
     const struct options *options = mover->options;
     const struct create_arg *create = &options->create;
-    const uint16_t number = (uint16_t)create->number, protocol = htons(create->flag);
+    const uint16_t mode = (uint16_t)create->number;
 
     mover->record.phase = PHASE_ATTACHING;
     int rc = write_record(mover);
@@ -84,12 +83,11 @@ int born_create(struct mover *mover, struct pod *pod)
         nl_put_u32(&request, IFLA_MACVLAN_MODE, create->number);
         break;
     case CREATE_IPVLAN:
-        nl_put(&request, IFLA_IPVLAN_MODE, &number, sizeof number);
+        nl_put(&request, IFLA_IPVLAN_MODE, &mode, sizeof mode);
         nl_put(&request, IFLA_IPVLAN_FLAGS, &create->flag, sizeof create->flag);
         break;
     default:
-        nl_put(&request, IFLA_VLAN_ID, &number, sizeof number);
-        nl_put(&request, IFLA_VLAN_PROTOCOL, &protocol, sizeof protocol);
+        link_put_vlan(&request, create->number, create->flag);
     }
     rc = link_make(&mover->host, &request, nests);
     return rc < 0 ? fail_create(mover, rc) : 0;

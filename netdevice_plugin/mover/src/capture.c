@@ -19,6 +19,7 @@ struct capture {
     struct list *out;
     route_wanted wanted;
     const void *arg;
+    size_t before; /* how many `out` has already */
 };
 
 static bool uses(struct item message, int ifindex)
@@ -183,7 +184,9 @@ static int keep_message(const struct nlmsghdr *message, void *arg)
     const struct capture *capture = arg;
     size_t left, header = NLMSG_ALIGN(sorts[capture->thing].header);
 
-    if (message->nlmsg_type != sorts[capture->thing].add ||
+    if (message == NULL)
+        list_cut(capture->out, capture->before);
+    if (message == NULL || message->nlmsg_type != sorts[capture->thing].add ||
         message->nlmsg_len < NLMSG_LENGTH(header))
         return 0;
     struct item item = {NLMSG_DATA(message), message->nlmsg_len - NLMSG_LENGTH(0)};
@@ -201,30 +204,24 @@ static int keep_message(const struct nlmsghdr *message, void *arg)
     return keep(capture->out, &kept);
 }
 
-static int dump(struct nl *nl, const struct capture *capture, uint8_t family, uint8_t flags)
+static int dump(struct nl *nl, struct capture *capture, uint8_t family, uint8_t flags)
 {
     static struct request request;
     const struct sort *sort = &sorts[capture->thing];
     union header header = {0};
-    size_t used = capture->out->used, count = capture->out->count;
-    int rc = -EAGAIN;
 
+    capture->before = capture->out->count;
     header.bytes[0] = family; /* every one of the headers starts with it */
     if (capture->thing == ADDRESS)
         header.address.ifa_index = (uint32_t)capture->ifindex;
     if (capture->thing == NEIGHBOUR)
         header.neighbour.ndm_flags = flags;
-    for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
-        capture->out->used = used;
-        capture->out->count = count;
-        nl_start(&request, sort->get, 0, &header, sort->header);
-        if (sort->oif != 0 && capture->ifindex != 0)
-            nl_put_u32(&request, sort->oif, (uint32_t)capture->ifindex);
-        else if (capture->thing == NEIGHBOUR && flags == 0)
-            nl_put_u32(&request, NDA_IFINDEX, (uint32_t)capture->ifindex);
-        rc = nl_dump(nl, &request, keep_message, (void *)capture);
-    }
-    return rc;
+    nl_start(&request, sort->get, 0, &header, sort->header);
+    if (sort->oif != 0 && capture->ifindex != 0)
+        nl_put_u32(&request, sort->oif, (uint32_t)capture->ifindex);
+    else if (capture->thing == NEIGHBOUR && flags == 0)
+        nl_put_u32(&request, NDA_IFINDEX, (uint32_t)capture->ifindex);
+    return nl_dump(nl, &request, keep_message, capture);
 }
 
 /* The kernel lists the IPv6 addresses of one scope last added first. */
@@ -239,11 +236,7 @@ static int reverse(struct list *list, size_t from)
         if (i > from && list_add(&turned, item.data, item.size) < 0)
             return -ENOBUFS;
     }
-    while (list->count > from) {
-        struct item last = list_at(list, list->count - 1);
-        list->used = (size_t)((const unsigned char *)last.data - list->buffer) - sizeof(uint64_t);
-        list->count--;
-    }
+    list_cut(list, from);
     LIST_EACH(item, &turned) {
         int rc = list_add(list, item.data, item.size);
         if (rc < 0)
@@ -254,7 +247,7 @@ static int reverse(struct list *list, size_t from)
 
 int messages_capture(struct nl *nl, enum thing thing, int ifindex, struct list *out)
 {
-    const struct capture capture = {thing, ifindex, out, NULL, NULL};
+    struct capture capture = {.thing = thing, .ifindex = ifindex, .out = out};
 
     list_clear(out);
     if (thing == NEXTHOP)
@@ -276,7 +269,7 @@ int messages_capture(struct nl *nl, enum thing thing, int ifindex, struct list *
 int routes_select(struct nl *nl, uint8_t family, route_wanted wanted, const void *arg,
                   struct list *out)
 {
-    const struct capture capture = {ROUTE, 0, out, wanted, arg};
+    struct capture capture = {.thing = ROUTE, .out = out, .wanted = wanted, .arg = arg};
 
     return dump(nl, &capture, family, 0);
 }
@@ -290,11 +283,15 @@ static int keep_group(const struct nlmsghdr *message, void *arg)
 {
     static struct request kept;
     const struct groups *groups = arg;
-    struct item item = {NLMSG_DATA(message), message->nlmsg_len - NLMSG_LENGTH(0)};
-    const struct rtattr *group = find_attr(NEXTHOP, item, NHA_GROUP);
     bool ours = false;
     size_t left;
 
+    if (message == NULL) {
+        list_cut(groups->nexthops, groups->singles);
+        return 0;
+    }
+    struct item item = {NLMSG_DATA(message), message->nlmsg_len - NLMSG_LENGTH(0)};
+    const struct rtattr *group = find_attr(NEXTHOP, item, NHA_GROUP);
     for (size_t at = 0; group != NULL && at + sizeof(struct nexthop_grp) <= attr_size(group);
          at += sizeof(struct nexthop_grp)) {
         struct nexthop_grp member;
@@ -320,15 +317,10 @@ int messages_capture_groups(struct nl *nl, struct list *list)
     static struct request request;
     const struct nhmsg header = {0};
     struct groups groups = {list, list->count};
-    const size_t used = list->used;
-    int rc = groups.singles == 0 ? 0 : -EAGAIN;
 
-    for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
-        list->used = used;
-        list->count = groups.singles;
-        nl_start(&request, RTM_GETNEXTHOP, 0, &header, sizeof header);
-        nl_put(&request, NHA_GROUPS, NULL, 0);
-        rc = nl_dump(nl, &request, keep_group, &groups);
-    }
-    return rc;
+    if (groups.singles == 0)
+        return 0;
+    nl_start(&request, RTM_GETNEXTHOP, 0, &header, sizeof header);
+    nl_put(&request, NHA_GROUPS, NULL, 0);
+    return nl_dump(nl, &request, keep_group, &groups);
 }

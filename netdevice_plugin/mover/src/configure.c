@@ -19,10 +19,9 @@ static int set_up_link(struct mover *mover, struct pod *pod, int ifindex, uint32
 {
     static struct request request;
     bool up = !mover->options->keep_down || mover->record.link.flags & IFF_UP;
-    struct ifinfomsg info = {.ifi_index = ifindex};
     int rc = 0;
 
-    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
+    link_change(&request, ifindex, 0, 0);
     if (mtu != 0)
         nl_put_u32(&request, IFLA_MTU, mtu);
     if (mac->length != 0)

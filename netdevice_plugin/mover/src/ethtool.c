@@ -193,10 +193,11 @@ static int wrong_feature(const struct ethtool *e, const struct setting *s, const
 /* Its bit's number, or an error. */
 static int find_feature(const struct ethtool *e, const struct setting *s)
 {
-    for (uint32_t i = 0; i < strings.count && i < FEATURES; i++)
-        if (s->name.length == strnlen(strings.names[i], ETH_GSTRING_LEN) &&
-            memcmp(s->name.data, strings.names[i], s->name.length) == 0)
+    for (uint32_t i = 0; i < strings.count && i < FEATURES; i++) {
+        const char *name = strings.names[i];
+        if (span_equal(s->name, (struct span){name, strnlen(name, ETH_GSTRING_LEN)}))
             return (int)i;
+    }
     return wrong_feature(e, s, ", which the kernel does not know");
 }
 

@@ -274,17 +274,13 @@ static void clean_altnames(struct mover *mover, struct nl *pod, struct link *lin
 static void clean_in_pod(struct mover *mover, struct nl *pod, struct link *link)
 {
     const struct record *record = &mover->record;
-    static struct request request;
-    const struct ifinfomsg info = {.ifi_index = link->ifindex};
 
     clean_altnames(mover, pod, link);
     if (mac_equal(&link->mac, &record->link.mac) || record->link.mac.length == 0)
         return;
     /* So that the link can be told by its MAC, should we be killed on the way. */
     link_set_flags(pod, link->ifindex, 0, IFF_UP);
-    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
-    nl_put(&request, IFLA_ADDRESS, record->link.mac.bytes, record->link.mac.length);
-    nl_call(pod, &request);
+    link_set_mac(pod, link->ifindex, &record->link.mac);
 }
 
 static int move_as(struct mover *mover, struct nl *pod, const struct link *link, const char *name)

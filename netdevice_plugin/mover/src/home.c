@@ -93,14 +93,12 @@ static void restore_attributes(struct restore *restore)
     static struct request request;
     struct nl *host = &restore->mover->host;
     const struct link *was = &restore->mover->record.link, *now = restore->now;
-    const struct ifinfomsg info = {.ifi_index = now->ifindex,
-                                   .ifi_flags = was->flags & SET_FLAGS,
-                                   .ifi_change = (was->flags ^ now->flags) & SET_FLAGS};
+    const uint32_t changed = (was->flags ^ now->flags) & SET_FLAGS;
     bool mac = was->mac.length > 0 && !mac_equal(&was->mac, &now->mac);
 
     if (mac && now->flags & IFF_UP) /* not every driver changes it while up */
         note(restore, link_set_flags(host, now->ifindex, 0, IFF_UP), "set the link down", "");
-    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
+    link_change(&request, now->ifindex, was->flags & SET_FLAGS, changed);
     size_t empty = request.head.nlmsg_len;
     if (mac)
         nl_put(&request, IFLA_ADDRESS, was->mac.bytes, was->mac.length);
@@ -112,7 +110,7 @@ static void restore_attributes(struct restore *restore)
         nl_put_u32(&request, IFLA_GROUP, was->group);
     if (strcmp(was->alias, now->alias) != 0)
         nl_put(&request, IFLA_IFALIAS, was->alias, strlen(was->alias));
-    if (request.head.nlmsg_len == empty && info.ifi_change == 0)
+    if (request.head.nlmsg_len == empty && changed == 0)
         return;
     note(restore, nl_call(host, &request),
          "give the link its MAC, MTU, queue length, group, "
@@ -161,11 +159,10 @@ static void restore_token(struct restore *restore)
 {
     static struct request request;
     const struct link *was = &restore->mover->record.link, *now = restore->now;
-    const struct ifinfomsg info = {.ifi_index = now->ifindex};
 
     if (memcmp(was->token, now->token, sizeof was->token) == 0)
         return;
-    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
+    link_change(&request, now->ifindex, 0, 0);
     size_t spec = nl_nest(&request, IFLA_AF_SPEC);
     size_t v6 = nl_nest(&request, AF_INET6);
     nl_put(&request, IFLA_INET6_TOKEN, was->token, sizeof was->token);

@@ -2,6 +2,7 @@
 
 #include "link.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/if_link.h>
@@ -119,6 +120,18 @@ int link_get(struct nl *nl, int ifindex, const char *name, struct link *out)
     return rc;
 }
 
+int links_each(struct nl *nl, int master, nl_each each, void *arg)
+{
+    static struct request request;
+    const struct ifinfomsg info = {0};
+
+    nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
+    nl_put_u32(&request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    if (master != 0)
+        nl_put_u32(&request, IFLA_MASTER, (uint32_t)master);
+    return nl_dump(nl, &request, each, arg);
+}
+
 void pci_in_symlink(const char *path, char out[PCI_ADDRESS_SIZE])
 {
     char target[PATH_MAX];
@@ -178,6 +191,7 @@ static bool resembles(const struct link *link, const struct identity *identity)
 struct search {
     const struct identity *identity;
     struct text *why;
+    size_t start;           /* of what is said in `why` */
     struct link *candidate; /* the one with the ifindex, else the last one */
     size_t count;
     bool by_index;
@@ -188,8 +202,16 @@ static int consider(const struct nlmsghdr *message, void *arg)
 {
     static struct link link;
     struct search *search = arg;
-    int rc = link_read(message, &link);
 
+    if (message == NULL) {
+        search->why->length = search->start;
+        search->candidate->ifindex = 0;
+        search->count = 0;
+        search->by_index = false;
+        search->named = 0;
+        return 0;
+    }
+    int rc = link_read(message, &link);
     if (rc < 0)
         return rc;
     link_find_pci(&link);
@@ -207,25 +229,6 @@ static int consider(const struct nlmsghdr *message, void *arg)
         *search->candidate = link;
     search->by_index |= by_index;
     return 0;
-}
-
-static int search_all(struct nl *nl, struct search *search)
-{
-    static struct request request;
-    const struct ifinfomsg info = {0};
-    const size_t start = search->why->length;
-    int rc = -EAGAIN;
-
-    for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
-        search->why->length = start;
-        search->candidate->ifindex = 0;
-        search->count = 0;
-        search->by_index = false;
-        search->named = 0;
-        nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
-        rc = nl_dump(nl, &request, consider, search);
-    }
-    return rc;
 }
 
 /*
@@ -260,7 +263,8 @@ int link_identify(struct nl *nl, const struct identity *identity, struct link *o
                       "ifindex and kind");
         return exact && identity->ifindex == 0 ? 0 : -ENODEV;
     }
-    rc = search_all(nl, &search);
+    search.start = why->length;
+    rc = links_each(nl, 0, consider, &search);
     if (rc < 0)
         return rc;
     if (search.count == 0)
@@ -272,19 +276,33 @@ int link_identify(struct nl *nl, const struct identity *identity, struct link *o
     return link_get(nl, identity->ifindex, NULL, out);
 }
 
-static void start_change(struct request *request, unsigned type, int ifindex, uint32_t flags,
-                         uint32_t mask)
+static void start(struct request *request, unsigned type, int ifindex, uint32_t flags,
+                  uint32_t mask)
 {
     const struct ifinfomsg info = {.ifi_index = ifindex, .ifi_flags = flags, .ifi_change = mask};
 
     nl_start(request, type, 0, &info, sizeof info);
 }
 
+void link_change(struct request *request, int ifindex, uint32_t flags, uint32_t mask)
+{
+    start(request, RTM_SETLINK, ifindex, flags, mask);
+}
+
 int link_set_flags(struct nl *nl, int ifindex, uint32_t flags, uint32_t mask)
 {
     static struct request request;
 
-    start_change(&request, RTM_SETLINK, ifindex, flags, mask);
+    link_change(&request, ifindex, flags, mask);
+    return nl_call(nl, &request);
+}
+
+int link_set_mac(struct nl *nl, int ifindex, const struct mac *mac)
+{
+    static struct request request;
+
+    link_change(&request, ifindex, 0, 0);
+    nl_put(&request, IFLA_ADDRESS, mac->bytes, mac->length);
     return nl_call(nl, &request);
 }
 
@@ -292,7 +310,7 @@ int link_rename(struct nl *nl, int ifindex, const char *name)
 {
     static struct request request;
 
-    start_change(&request, RTM_SETLINK, ifindex, 0, 0);
+    link_change(&request, ifindex, 0, 0);
     nl_put_text(&request, IFLA_IFNAME, name);
     return nl_call(nl, &request);
 }
@@ -301,7 +319,7 @@ int link_remove(struct nl *nl, int ifindex)
 {
     static struct request request;
 
-    start_change(&request, RTM_DELLINK, ifindex, 0, 0);
+    start(&request, RTM_DELLINK, ifindex, 0, 0);
     return nl_call(nl, &request);
 }
 
@@ -309,7 +327,7 @@ int link_altname(struct nl *nl, int ifindex, const char *name, bool add)
 {
     static struct request request;
 
-    start_change(&request, add ? RTM_NEWLINKPROP : RTM_DELLINKPROP, ifindex, 0, 0);
+    start(&request, add ? RTM_NEWLINKPROP : RTM_DELLINKPROP, ifindex, 0, 0);
     request.head.nlmsg_flags |= add ? NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND : 0;
     size_t nest = nl_nest(&request, IFLA_PROP_LIST);
     nl_put_text(&request, IFLA_ALT_IFNAME, name);
@@ -319,7 +337,7 @@ int link_altname(struct nl *nl, int ifindex, const char *name, bool add)
 
 void link_start(struct request *request, const char *name, int below, uint32_t group)
 {
-    start_change(request, RTM_NEWLINK, 0, 0, 0);
+    start(request, RTM_NEWLINK, 0, 0, 0);
     request->head.nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
     nl_put_text(request, IFLA_IFNAME, name);
     if (below != 0)
@@ -337,6 +355,14 @@ struct nests link_nest(struct request *request, const char *kind)
     return nests;
 }
 
+void link_put_vlan(struct request *request, uint32_t id, uint16_t protocol)
+{
+    const uint16_t number = (uint16_t)id, ethertype = htons(protocol);
+
+    nl_put(request, IFLA_VLAN_ID, &number, sizeof number);
+    nl_put(request, IFLA_VLAN_PROTOCOL, &ethertype, sizeof ethertype);
+}
+
 int link_make(struct nl *nl, struct request *request, struct nests nests)
 {
     nl_end_nest(request, nests.data);
@@ -348,7 +374,7 @@ int link_move(struct nl *nl, int ifindex, int netns, const char *name, int numbe
 {
     static struct request request;
 
-    start_change(&request, RTM_SETLINK, ifindex, 0, 0);
+    link_change(&request, ifindex, 0, 0);
     nl_put_u32(&request, IFLA_NET_NS_FD, (uint32_t)netns);
     nl_put_text(&request, IFLA_IFNAME, name);
     if (number != 0)

@@ -75,8 +75,15 @@ struct identity {
 int link_identify(struct nl *nl, const struct identity *identity, struct link *out,
                   struct text *why);
 
+/* Dumps all links of the namespace, or at least the ports of `master`, if that is not 0. */
+int links_each(struct nl *nl, int master, nl_each each, void *arg);
+
+/* A request to change a link: attributes follow. `mask` says which flags are meant. */
+void link_change(struct request *request, int ifindex, uint32_t flags, uint32_t mask);
+
 /* Changes: each is one request to the kernel. */
 int link_set_flags(struct nl *nl, int ifindex, uint32_t flags, uint32_t mask);
+int link_set_mac(struct nl *nl, int ifindex, const struct mac *mac);
 int link_rename(struct nl *nl, int ifindex, const char *name);
 int link_remove(struct nl *nl, int ifindex);
 int link_altname(struct nl *nl, int ifindex, const char *name, bool add);
@@ -90,6 +97,7 @@ struct nests {
 };
 void link_start(struct request *request, const char *name, int below, uint32_t group);
 struct nests link_nest(struct request *request, const char *kind);
+void link_put_vlan(struct request *request, uint32_t id, uint16_t protocol);
 int link_make(struct nl *nl, struct request *request, struct nests nests);
 
 /* Moves the link into another namespace under `name`, which may be its own; wants ifindex

@@ -7,8 +7,6 @@
 #include "names.h"
 #include "parser.h"
 
-#define VLAN_MAX 4094 /* IEEE 802.1Q: 0 is for priority alone, 4095 is reserved */
-
 /* ---- VRF and VLAN ---- */
 
 static int take_name(struct parser *parser, struct span word, char out[LINK_NAME_SIZE])

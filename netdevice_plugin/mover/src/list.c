@@ -61,3 +61,13 @@ struct item list_at(const struct list *list, size_t n)
         item = list_next(list, item);
     return item;
 }
+
+void list_cut(struct list *list, size_t count)
+{
+    struct item first = list_at(list, count);
+
+    if (first.data == NULL)
+        return;
+    list->used = (size_t)((const unsigned char *)first.data - list->buffer) - HEADER;
+    list->count = count;
+}

@@ -22,6 +22,8 @@ struct item {
 
 void list_init(struct list *list, void *buffer, size_t size);
 void list_clear(struct list *list);
+/* Keeps the first `count`. */
+void list_cut(struct list *list, size_t count);
 /* -ENOBUFS when it does not fit any more. */
 int list_add(struct list *list, const void *data, size_t size);
 struct item list_first(const struct list *list);

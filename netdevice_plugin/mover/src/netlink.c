@@ -19,6 +19,8 @@
  */
 #define RECEIVE (128 << 10)
 
+#define ATTEMPTS 8 /* at a dump: that of a namespace which never rests is never whole */
+
 static _Alignas(8) unsigned char received[RECEIVE];
 
 int nl_open(struct nl *nl, int protocol)
@@ -205,9 +207,16 @@ int nl_get(struct nl *nl, struct request *request, nl_each each, void *arg)
 
 int nl_dump(struct nl *nl, struct request *request, nl_each each, void *arg)
 {
+    int rc = -EAGAIN;
+
     request->head.nlmsg_flags |= NLM_F_DUMP;
-    int rc = transmit(nl, request);
-    return rc < 0 ? rc : collect(nl, true, each, arg);
+    for (int attempt = 0; rc == -EAGAIN && attempt < ATTEMPTS; attempt++) {
+        each(NULL, arg);
+        rc = transmit(nl, request);
+        if (rc == 0)
+            rc = collect(nl, true, each, arg);
+    }
+    return rc;
 }
 
 const struct rtattr *attr_first(const void *data, size_t size)

@@ -24,7 +24,10 @@ struct request {
     bool full;
 };
 
-/* Called once for a message of a dump; a negative return ends the dump with it. */
+/*
+ * Called once for a message of an answer; a negative return ends it with that. Before a dump,
+ * and when one is to be begun anew, called with NULL: what was seen so far is worth nothing.
+ */
 typedef int (*nl_each)(const struct nlmsghdr *message, void *arg);
 
 int nl_open(struct nl *nl, int protocol); /* NETLINK_ROUTE and the like */
@@ -42,7 +45,7 @@ void nl_end_nest(struct request *request, size_t nest);
 int nl_call(struct nl *nl, struct request *request);
 /* Ask for one object: `each` sees it. -ENODEV and the like when there is none. */
 int nl_get(struct nl *nl, struct request *request, nl_each each, void *arg);
-/* Ask for all objects. -EAGAIN: they changed meanwhile, what was seen is worth nothing. */
+/* Ask for all objects, again if they changed meanwhile. -EAGAIN: they never rested. */
 int nl_dump(struct nl *nl, struct request *request, nl_each each, void *arg);
 
 /*

@@ -3,6 +3,8 @@
 
 #include "args.h"
 
+#define VLAN_MAX 4094 /* IEEE 802.1Q: 0 is for priority alone, 4095 is reserved */
+
 /* What the files about the command line share, and with vf_parse() a record. */
 struct parser {
     struct options *out;

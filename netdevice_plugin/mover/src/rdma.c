@@ -26,6 +26,9 @@ static int look(const struct nlmsghdr *message, void *arg)
     struct search *search = arg;
     char name[RDMA_NAME_SIZE];
     size_t size;
+
+    if (message == NULL)
+        return 0;
     const void *attrs = message_attrs(message, 0, &size);
     const struct rtattr *mode = attr_find(attrs, size, RDMA_NLDEV_SYS_ATTR_NETNS_MODE);
 

@@ -1,6 +1,5 @@
 /* Links of the pod's that ours stands on, or under: a VRF and a VLAN. */
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_link.h>
 #include <string.h>
@@ -30,12 +29,10 @@ int vlan_add(struct mover *mover, struct pod *pod, int below, struct link *out)
 {
     static struct request request;
     const struct vlan_arg *vlan = &mover->options->vlan;
-    const uint16_t id = (uint16_t)vlan->id, protocol = htons(vlan->protocol);
 
     link_start(&request, vlan->name, below, 0);
     struct nests nests = link_nest(&request, "vlan");
-    nl_put(&request, IFLA_VLAN_ID, &id, sizeof id);
-    nl_put(&request, IFLA_VLAN_PROTOCOL, &protocol, sizeof protocol);
+    link_put_vlan(&request, vlan->id, vlan->protocol);
     int rc = link_make(&pod->nl, &request, nests);
     if (rc == 0)
         rc = link_get(&pod->nl, 0, vlan->name, out);
@@ -99,12 +96,10 @@ static int make_vrf(struct nl *pod, const struct vrf_arg *wanted)
 static int set_up_vrf(struct nl *pod, const struct link *vrf)
 {
     static struct request request;
-    const struct ifinfomsg up = {
-        .ifi_index = vrf->ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
 
     if (vrf->group != OUR_GROUP || vrf->flags & IFF_UP)
         return 0;
-    nl_start(&request, RTM_SETLINK, 0, &up, sizeof up);
+    link_change(&request, vrf->ifindex, IFF_UP, IFF_UP);
     nl_put(&request, IFLA_IFALIAS, OUR_ALIAS, sizeof OUR_ALIAS - 1);
     return nl_call(pod, &request);
 }
@@ -114,7 +109,6 @@ int vrf_join(struct mover *mover, struct pod *pod, int ifindex)
 {
     static struct link vrf;
     static struct request request;
-    const struct ifinfomsg port = {.ifi_index = ifindex};
 
     int rc = find_vrf(mover, pod, &vrf);
     if (rc == -ENODEV)
@@ -125,7 +119,7 @@ int vrf_join(struct mover *mover, struct pod *pod, int ifindex)
         rc = set_up_vrf(&pod->nl, &vrf);
     if (rc < 0)
         return fail_netlink(mover, rc, "create the VRF in the pod", &pod->nl);
-    nl_start(&request, RTM_SETLINK, 0, &port, sizeof port);
+    link_change(&request, ifindex, 0, 0);
     nl_put_u32(&request, IFLA_MASTER, (uint32_t)vrf.ifindex);
     rc = nl_call(&pod->nl, &request);
     return rc < 0 ? fail_netlink(mover, rc, "put the link into the VRF", &pod->nl) : 0;
@@ -139,8 +133,13 @@ struct ports {
 static int count_port(const struct nlmsghdr *message, void *arg)
 {
     struct ports *ports = arg;
-    const struct ifinfomsg *info = NLMSG_DATA(message);
     size_t size;
+
+    if (message == NULL) {
+        ports->others = 0;
+        return 0;
+    }
+    const struct ifinfomsg *info = NLMSG_DATA(message);
     const void *attrs = message_attrs(message, sizeof *info, &size);
 
     ports->others += info->ifi_index != ports->port &&
@@ -150,17 +149,9 @@ static int count_port(const struct nlmsghdr *message, void *arg)
 
 static int other_ports(struct nl *pod, int vrf, int port)
 {
-    static struct request request;
-    const struct ifinfomsg info = {0};
     struct ports ports = {.vrf = vrf, .port = port};
-    int rc = -EAGAIN;
+    int rc = links_each(pod, vrf, count_port, &ports);
 
-    for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
-        ports.others = 0;
-        nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
-        nl_put_u32(&request, IFLA_MASTER, (uint32_t)vrf);
-        rc = nl_dump(pod, &request, count_port, &ports);
-    }
     return rc < 0 ? rc : ports.others;
 }
 

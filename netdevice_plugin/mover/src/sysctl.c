@@ -154,11 +154,16 @@ static void put_value(struct text *out, bool v6, size_t place, int32_t value)
     text_put_unsigned(out, seconds ? number / 1000 : number);
 }
 
+static int first_of(int one, int other)
+{
+    return one < 0 ? one : other;
+}
+
 static int restore_conf(const char *link, bool v6, const int32_t *wanted, size_t wanted_count,
                         const int32_t *now, size_t now_count, struct text *why)
 {
     struct span names = span_of(v6 ? names6 : names4);
-    int first_error = 0;
+    int rc = 0;
 
     for (size_t i = 0; i < wanted_count && i < now_count; i++) {
         struct span name = span_cut(&names, ' ', NULL);
@@ -169,11 +174,9 @@ static int restore_conf(const char *link, bool v6, const int32_t *wanted, size_t
         text_init(&text, value, sizeof value);
         put_value(&text, v6, i, wanted[i]);
         span_copy(name, file, sizeof file);
-        int rc = sysctl_write(v6 ? "ipv6/conf" : "ipv4/conf", link, file, value, why);
-        if (first_error == 0)
-            first_error = rc;
+        rc = first_of(rc, sysctl_write(v6 ? "ipv6/conf" : "ipv4/conf", link, file, value, why));
     }
-    return first_error;
+    return rc;
 }
 
 static bool has(struct span span, char byte)
@@ -211,11 +214,6 @@ static int restore_secret(const struct record *record, const char *link, struct 
         strcmp(found, record->secret) == 0)
         return 0;
     return sysctl_write("ipv6/conf", link, "stable_secret", record->secret, why);
-}
-
-static int first_of(int one, int other)
-{
-    return one < 0 ? one : other;
 }
 
 int sysctls_restore(const struct record *record, const struct link *now, struct text *why)

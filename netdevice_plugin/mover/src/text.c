@@ -14,7 +14,12 @@ struct span span_of(const char *string)
 
 bool span_is(struct span span, const char *string)
 {
-    return span.length == strlen(string) && memcmp(span.data, string, span.length) == 0;
+    return span_equal(span, span_of(string));
+}
+
+bool span_equal(struct span one, struct span other)
+{
+    return one.length == other.length && memcmp(one.data, other.data, one.length) == 0;
 }
 
 struct span span_cut(struct span *rest, char separator, bool *found)
@@ -41,11 +46,9 @@ int words_find(const char *words, struct span word)
 {
     struct span rest = span_of(words);
 
-    for (int i = 0; rest.length > 0; i++) {
-        struct span one = span_cut(&rest, ' ', NULL);
-        if (one.length == word.length && memcmp(one.data, word.data, one.length) == 0)
+    for (int i = 0; rest.length > 0; i++)
+        if (span_equal(span_cut(&rest, ' ', NULL), word))
             return i;
-    }
     return -1;
 }
 

@@ -19,6 +19,7 @@ struct span {
 
 struct span span_of(const char *string);
 bool span_is(struct span span, const char *string);
+bool span_equal(struct span one, struct span other);
 
 /*
  * Takes what stands before the first separator, or all of it, off the front of

@@ -19,15 +19,12 @@ struct search {
 };
 
 /* A vxlan names the link below it in its own data alone. */
-static uint32_t vxlan_lower(const struct rtattr *info)
+static uint32_t vxlan_lower(const struct rtattr *info, const char *kind)
 {
-    char kind[LINK_KIND_SIZE];
-
-    if (info == NULL)
+    if (strcmp(kind, "vxlan") != 0)
         return 0;
-    attr_text(attr_find(attr_data(info), attr_size(info), IFLA_INFO_KIND), kind, sizeof kind);
     const struct rtattr *data = attr_find(attr_data(info), attr_size(info), IFLA_INFO_DATA);
-    if (strcmp(kind, "vxlan") != 0 || data == NULL)
+    if (data == NULL)
         return 0;
     return attr_u32(attr_find(attr_data(data), attr_size(data), IFLA_VXLAN_LINK), 0);
 }
@@ -42,12 +39,19 @@ static void read_kind(const struct rtattr *info, char out[LINK_KIND_SIZE])
 static int note_upper(const struct nlmsghdr *message, void *arg)
 {
     struct search *search = arg;
-    const struct ifinfomsg *info = NLMSG_DATA(message);
     char name[IFNAMSIZ], kind[LINK_KIND_SIZE];
     size_t size;
 
-    if (message->nlmsg_type != RTM_NEWLINK || message->nlmsg_len < NLMSG_LENGTH(sizeof *info))
+    if (message == NULL) {
+        if (search->names != NULL)
+            text_init(search->names, search->names->data, search->names->size);
+        search->count = 0;
         return 0;
+    }
+    if (message->nlmsg_type != RTM_NEWLINK ||
+        message->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifinfomsg)))
+        return 0;
+    const struct ifinfomsg *info = NLMSG_DATA(message);
     const void *attrs = message_attrs(message, sizeof *info, &size);
     const struct rtattr *linkinfo = attr_find(attrs, size, IFLA_LINKINFO);
     read_kind(linkinfo, kind);
@@ -57,7 +61,7 @@ static int note_upper(const struct nlmsghdr *message, void *arg)
     /* The two ends of a pair name each other: neither stands on the other. */
     bool upper = (int)below == search->ifindex && info->ifi_index != search->ifindex &&
                  strcmp(kind, "veth") != 0 && strcmp(kind, "netkit") != 0;
-    if (!upper && (int)vxlan_lower(linkinfo) != search->ifindex)
+    if (!upper && (int)vxlan_lower(linkinfo, kind) != search->ifindex)
         return 0;
     if (search->names == NULL) {
         if (search->count < FOUND)
@@ -71,28 +75,11 @@ static int note_upper(const struct nlmsghdr *message, void *arg)
     return 0;
 }
 
-static int look(struct nl *nl, struct search *search)
-{
-    static struct request request;
-    const struct ifinfomsg info = {0};
-    int rc = -EAGAIN;
-
-    for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
-        if (search->names != NULL)
-            text_init(search->names, search->names->data, search->names->size);
-        search->count = 0;
-        nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
-        nl_put_u32(&request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-        rc = nl_dump(nl, &request, note_upper, search);
-    }
-    return rc;
-}
-
 int uppers_find(struct nl *nl, int ifindex, struct text *names)
 {
     struct search search = {.ifindex = ifindex, .names = names};
 
-    return look(nl, &search);
+    return links_each(nl, 0, note_upper, &search);
 }
 
 int uppers_remove(struct nl *nl, int ifindex)
@@ -101,7 +88,7 @@ int uppers_remove(struct nl *nl, int ifindex)
     int rc = 0, round = 0;
 
     do {
-        int seen = look(nl, &search);
+        int seen = links_each(nl, 0, note_upper, &search);
         if (seen < 0 && seen != -EAGAIN) /* in a namespace that never rests: what we saw of it */
             return seen;
         for (size_t i = 0; i < search.count && i < FOUND; i++) {

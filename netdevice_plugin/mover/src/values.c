@@ -106,8 +106,7 @@ int take_setting(struct parser *parser, const char *value, enum setting_group gr
     if (setting_parse(group, span_of(value), setting) < 0)
         return parser_refuse(parser, span_of(value), forms[group]);
     for (const struct setting *one = out->settings; one < setting; one++)
-        if (one->group == group && one->name.length == setting->name.length &&
-            memcmp(one->name.data, setting->name.data, one->name.length) == 0)
+        if (one->group == group && span_equal(one->name, setting->name))
             return parser_refuse(parser, setting->name, "is there twice");
     out->setting_count++;
     return 0;

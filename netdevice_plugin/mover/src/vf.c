@@ -81,8 +81,7 @@ int vf_set(struct mover *mover)
  */
 static int take_mac(struct nl *nl, struct link *link, const struct mac *mac, bool fresh)
 {
-    static struct request request;
-    const struct ifinfomsg info = {.ifi_index = link->ifindex};
+    const int ifindex = link->ifindex; /* in case that it cannot be read again */
     const struct timespec pause = {.tv_nsec = 50000000};
     int rc = 0;
 
@@ -90,10 +89,10 @@ static int take_mac(struct nl *nl, struct link *link, const struct mac *mac, boo
         if (attempt > 1) /* iavf is reset by its PF when it gets to it */
             nanosleep(&pause, NULL);
         if (rc < 0) { /* igbvf looks for it when the link is set down */
-            link_set_flags(nl, info.ifi_index, IFF_UP, IFF_UP);
-            link_set_flags(nl, info.ifi_index, 0, IFF_UP);
+            link_set_flags(nl, ifindex, IFF_UP, IFF_UP);
+            link_set_flags(nl, ifindex, 0, IFF_UP);
         }
-        int read = link_get(nl, info.ifi_index, NULL, link);
+        int read = link_get(nl, ifindex, NULL, link);
         bool there = read == 0 && mac_equal(&link->mac, mac);
         if (read < 0 || (there && !fresh))
             return read;
@@ -101,10 +100,8 @@ static int take_mac(struct nl *nl, struct link *link, const struct mac *mac, boo
         rc = -EAGAIN;
         if (there)
             continue;
-        link_set_flags(nl, info.ifi_index, 0, IFF_UP);
-        nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
-        nl_put(&request, IFLA_ADDRESS, mac->bytes, mac->length);
-        rc = nl_call(nl, &request);
+        link_set_flags(nl, ifindex, 0, IFF_UP);
+        rc = link_set_mac(nl, ifindex, mac);
     }
     return rc < 0 ? rc : -EADDRNOTAVAIL;
 }

@@ -60,8 +60,12 @@ static int consider(const struct nlmsghdr *message, void *arg)
 {
     static struct link link;
     struct search *search = arg;
-    int rc = link_read(message, &link);
 
+    if (message == NULL) {
+        search->count = 0;
+        return 0;
+    }
+    int rc = link_read(message, &link);
     if (rc < 0)
         return rc;
     link_find_pci(&link);
@@ -131,11 +135,8 @@ static int vf_read(struct nl *nl, struct vf *vf)
 
 int vf_find(struct nl *nl, const char *pci, struct vf *vf, struct text *why)
 {
-    static struct request request;
     static struct search search;
-    const struct ifinfomsg info = {0};
     char pf[PCI_ADDRESS_SIZE], other[PCI_ADDRESS_SIZE];
-    int rc = -EAGAIN;
 
     nl->why[0] = '\0';
     if (!find_function(pci, "physfn", -1, pf)) {
@@ -145,11 +146,8 @@ int vf_find(struct nl *nl, const char *pci, struct vf *vf, struct text *why)
     vf->number = 0;
     while (find_function(pf, "virtfn", (int)vf->number, other) && strcmp(other, pci) != 0)
         vf->number++;
-    for (int attempt = 0; rc == -EAGAIN && attempt < 8; attempt++) {
-        search = (struct search){.pci = pf};
-        nl_start(&request, RTM_GETLINK, 0, &info, sizeof info);
-        rc = nl_dump(nl, &request, consider, &search);
-    }
+    search.pci = pf;
+    int rc = links_each(nl, 0, consider, &search);
     for (size_t i = 0; rc == 0 && i < search.count; i++) {
         vf->pf = search.found[i];
         rc = vf_read(nl, vf);
@@ -239,7 +237,6 @@ static bool is_zero(const struct mac *mac)
 int vf_make(struct nl *nl, struct vf *vf, const struct vf_arg *wanted, struct text *why)
 {
     static struct request request;
-    const struct ifinfomsg info = {.ifi_index = vf->pf};
     struct vf_arg goal = vf->now;
     uint32_t which = differing(&vf->now, wanted);
 
@@ -250,7 +247,7 @@ int vf_make(struct nl *nl, struct vf *vf, const struct vf_arg *wanted, struct te
             goal.values[key] = wanted->values[key];
     if (wanted->given & 1U << VF_MAC)
         goal.mac = wanted->mac;
-    nl_start(&request, RTM_SETLINK, 0, &info, sizeof info);
+    link_change(&request, vf->pf, 0, 0);
     size_t list = nl_nest(&request, IFLA_VFINFO_LIST), one = nl_nest(&request, IFLA_VF_INFO);
     put_settings(&request, vf->number, &goal, which);
     nl_end_nest(&request, one);

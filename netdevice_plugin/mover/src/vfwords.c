@@ -5,7 +5,6 @@
 
 #include "parser.h"
 
-#define VLAN_MAX 4094
 #define QOS_MAX 7 /* IEEE 802.1Q: three bits */
 #define VLAN_KEYS (1U << VF_VLAN | 1U << VF_QOS | 1U << VF_PROTOCOL)
 
