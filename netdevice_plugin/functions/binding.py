@@ -18,12 +18,12 @@ from typing import Protocol
 
 from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions import groups, holders
-from netdevice_plugin.functions.nodes import DEV, nodes
+from netdevice_plugin.functions.nodes import nodes
 from netdevice_plugin.functions.record import FunctionRecord, Link, Phase, VfBefore
 from netdevice_plugin.functions.saying import about, after, doing, why_not_bound
 from netdevice_plugin.functions.store import Store
 from netdevice_plugin.functions.sysfs import Bus, State
-from netdevice_plugin.functions.unbinding import Unbinding
+from netdevice_plugin.functions.unbinding import Questions
 from netdevice_plugin.model import Address, Interface
 from netdevice_plugin.provisioning import VfSettings
 
@@ -75,7 +75,7 @@ class Binding:
         links: Teller,
         *,
         proc: Path = holders.PROC,
-        dev: Path = DEV,
+        dev: Path = holders.DEV,
         patience: float = PATIENCE,
         step: Callable[[str], None] = lambda _name: None,
     ) -> None:
@@ -86,7 +86,7 @@ class Binding:
         self._dev = dev
         self._patience = patience
         self._step = step
-        self._unbinding: dict[str, Unbinding] = {}
+        self._questions = Questions(patience)
 
     def bind(self, wanted: FunctionRecord, settings: VfSettings, seen: Interface) -> FunctionRecord:
         """Give a function its driver, and the PF what it should know of it; returns the record.
@@ -104,7 +104,7 @@ class Binding:
             wanted,
             phase=Phase.BINDING,
             driver=state.driver,
-            override=state.override,
+            override=self._override(wanted.address, state.driver),
             link=self._link(wanted.address, seen),
         )
         made = dataclasses.replace(made, vf=self._before(made, settings))
@@ -145,8 +145,10 @@ class Binding:
         if self._bus.state(record.address) is None:  # pulled: nothing is left of it
             self._forget(record)
             return Outcome()
-        if self._bus.driver(record.address) == record.target:
+        # The kernel forgets the driver first, and then waits for who holds the function.
+        if self._bus.driver(record.address) in ("", record.target):
             self.check_free(record.address, record.target)
+        self._override(record.address, record.target)
         self._write(dataclasses.replace(record, phase=Phase.RETURNING))
         self._unbind_target(record)
         self._restore_vf(record)
@@ -158,9 +160,7 @@ class Binding:
 
     def check_free(self, address: str, driver: str) -> None:
         """Raise FunctionError if a program has the function open, and say which."""
-        own = [
-            node.path for node in nodes(self._bus, address, driver, self._dev) if not node.shared
-        ]
+        own = [node.path for node in nodes(self._bus, address, driver) if not node.shared]
         # A group is opened once only, so that trying tells at once; other nodes are shared.
         tried = [holders.taken(self._dev / path[5:]) for path in own if _GROUP.fullmatch(path)]
         if tried == [False]:
@@ -271,6 +271,14 @@ class Binding:
                 self.home(record)
             raise
 
+    def _override(self, address: str, driver: str) -> str:
+        """Who alone may be bound. Raises FunctionError while the kernel does not say.
+
+        All that is done here needs the lock that this needs, and would wait for ever.
+        """
+        driver = driver or "its driver"
+        return self._questions.ask(address, driver, lambda: self._bus.override(address))
+
     def _unbind_target(self, record: FunctionRecord) -> None:
         address = record.address
         if self._bus.driver(address) == record.target != record.driver:
@@ -337,22 +345,13 @@ class Binding:
         return ifindex
 
     def _unbind(self, address: str, driver: str) -> None:
-        """In a thread of its own: vfio makes whoever unbinds wait for whoever holds a device.
-
-        That cannot be interrupted, not even by the end of this process. So it is seen
-        to before that nobody holds it, as far as that shows.
-        """
-        at_work = self._unbinding.pop(address, None)
-        if at_work is None or at_work.ended(0):
-            at_work = Unbinding(lambda: self._bus.unbind(address))
-        if not at_work.ended(self._patience):
-            self._unbinding[address] = at_work
-            raise FunctionError(
-                f"{address}: {driver} has not let go of it for {at_work.seconds:.0f} s",
-                hint="a program holds it, or the driver is stuck; the kernel's log has more",
-            )
+        """It is seen to before that nobody holds it, as far as that shows."""
+        reason = "it stays"
+        try:
+            self._questions.ask(address, driver, lambda: self._bus.unbind(address))
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
         if self._bus.driver(address) == driver:
-            reason = os.strerror(at_work.error.errno or 0) if at_work.error else "it stays"
             raise FunctionError(f"{address} cannot be unbound from {driver}: {reason}")
 
     def _write(self, record: FunctionRecord) -> FunctionRecord:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 PROC = Path("/proc")
+DEV = Path("/dev")
 
 _FEW = 3  # names in a message
 

@@ -20,7 +20,7 @@ from netdevice_plugin.functions import groups, holders
 from netdevice_plugin.functions.binding import PATIENCE, Binding, Teller
 from netdevice_plugin.functions.failures import RETRY, Failures
 from netdevice_plugin.functions.links import Links
-from netdevice_plugin.functions.nodes import DEV, nodes
+from netdevice_plugin.functions.nodes import nodes
 from netdevice_plugin.functions.observer import Observer, Silence
 from netdevice_plugin.functions.record import FunctionRecord, Phase
 from netdevice_plugin.functions.store import Store
@@ -57,7 +57,7 @@ class Functions:
         changed: Callable[[], object] = lambda: None,
         protected: Callable[[str], str] = lambda _address: "",
         proc: Path = holders.PROC,
-        dev: Path = DEV,
+        dev: Path = holders.DEV,
         patience: float = PATIENCE,
         step: Callable[[str], None] = lambda _name: None,
         clock: Callable[[], float] = time.monotonic,
@@ -76,7 +76,6 @@ class Functions:
         self._observer = observer or Silence()
         self._changed = changed
         self._protected = protected
-        self._dev = dev
         self._clock = clock
         self._turns = Turns(THREADS)
         self._turn = asyncio.Lock()  # of those who reconcile
@@ -127,7 +126,7 @@ class Functions:
         """
         if pool.userspace is None or device.interface.pci is None:
             return ()
-        return nodes(self._bus, device.interface.pci.address, pool.userspace.driver, self._dev)
+        return nodes(self._bus, device.interface.pci.address, pool.userspace.driver)
 
     async def lend(
         self, device: Device, pool: Pool, settings: VfSettings, *, holder: str = ""
@@ -163,6 +162,14 @@ class Functions:
         """
         self._fresh.pop(name, None)
         await self._at(name, self._home)
+
+    def claimed(self, names: Iterable[str]) -> None:
+        """Hear that claims have these now, of which we know at once, and when it is over.
+
+        Nobody else need be asked whether what was just lent is in use.
+        """
+        for name in names:
+            self._fresh.pop(name, None)
 
     async def reconcile(
         self,

@@ -46,11 +46,10 @@ class Group:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A PCI function at one time."""
+    """A PCI function at one time, as far as it can be had without waiting for anybody."""
 
     address: str
     driver: str = ""
-    override: str = ""
     group: Group | None = None
     members: tuple[Member, ...] = ()  # of the group, this one included
     links: tuple[str, ...] = ()  # netdevs in this network namespace
@@ -84,12 +83,11 @@ class Bus:
         return State(
             address=address,
             driver=self.driver(address),
-            override=self.override(address),
             group=self.group(address),
             members=self._members(path),
             links=tuple(sorted(link.name for link in links)),
             uppers=tuple(sorted({name for link in links for name in _uppers(link)})),
-            num_vfs=_number(path / "sriov_numvfs"),
+            num_vfs=len(self.vfs(address)),
         )
 
     def driver(self, address: str) -> str:
@@ -97,7 +95,11 @@ class Bus:
         return _target(self.function(address) / "driver")
 
     def override(self, address: str) -> str:
-        """Which driver alone may be bound; empty for any that knows the device."""
+        """Which driver alone may be bound; empty for any that knows the device.
+
+        Blocks while the function is bound, unbound or pulled: the kernel answers with the
+        device locked. So does every write here.
+        """
         text = _text(self.function(address) / "driver_override")
         return "" if text == _NO_OVERRIDE else text
 
@@ -139,6 +141,10 @@ class Bus:
         """Whether a driver is loaded."""
         return (self._pci / "drivers" / driver).is_dir()
 
+    def has_misc(self, name: str) -> bool:
+        """Whether a driver serves a node for all: vfio's /dev/vfio/vfio, iommu's /dev/iommu."""
+        return (self._root / "class/misc" / name).exists()
+
     def allows_no_iommu(self) -> bool:
         """Whether vfio takes devices that no IOMMU keeps apart."""
         return _text(self._root / _NO_IOMMU_MODE) in ("Y", "1")
@@ -156,7 +162,7 @@ class Bus:
         return _number(self.function(address) / "sriov_totalvfs")
 
     def num_vfs(self, address: str) -> int:
-        """How many VFs it has."""
+        """How many VFs it has. Blocks while that changes, or a driver does; see `vfs`."""
         return _number(self.function(address) / "sriov_numvfs")
 
     def vfs(self, address: str) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class Kernel:
         self.proc.mkdir()
         (self.dev / "vfio/vfio").touch()
         self.tree = Tree(self.root)
+        self.misc("vfio")
         self._numbers = itertools.count(10)
         self._probed = itertools.count()  # several are at once, and no two have one name
         self._lock = threading.RLock()  # what is changed is changed by one at a time
@@ -83,6 +84,12 @@ class Kernel:
         if group is not None:
             self.join(address, group)
 
+    def misc(self, *names: str) -> None:
+        """Have drivers serve these nodes for all, and no others."""
+        shutil.rmtree(self.root / "class/misc", ignore_errors=True)
+        for name in names:
+            (self.root / "class/misc" / name).mkdir(parents=True)
+
     def join(self, address: str, group: int, name: str = "") -> None:
         """Put a function into an IOMMU group."""
         where = str(self.path(address).resolve().relative_to(self.root))
@@ -123,8 +130,18 @@ class Kernel:
     def pull(self, address: str) -> None:
         """Unplug a function."""
         real = self.path(address).resolve()
+        override = real / "driver_override"
+        if override.is_fifo():
+            os.close(os.open(override, os.O_RDWR))  # who waits for a writer has had one
         self.path(address).unlink()
         shutil.rmtree(real)
+
+    def begin_to_pull(self, address: str) -> None:
+        """Ask a function back that a program has open: it is there, locked, until `pull`."""
+        (self.path(address) / "driver").unlink()
+        override = self.path(address) / "driver_override"
+        override.unlink()
+        os.mkfifo(override)
 
     def open(self, pid: int, path: str, command: str = "testpmd") -> None:
         """A process has a node open."""

@@ -325,6 +325,22 @@ def test_what_was_just_lent_is_not_brought_home_before_the_kubelet_can_know_of_i
     agent.run(work)
 
 
+def test_what_was_just_lent_to_a_claim_is_brought_home_as_soon_as_that_is_over(
+    kernel: Kernel, tmp_path: pathlib.Path
+) -> None:
+    one = device(kernel)
+
+    async def work(functions: Functions) -> None:
+        await functions.lend(one, VFIO, NOTHING)
+        functions.claimed([NAME])
+        await functions.reconcile({NAME: (one, VFIO)}, {NAME}, 0)
+        assert kernel.driver(VF) == "vfio-pci"
+        await functions.reconcile({NAME: (one, VFIO)}, ())
+        assert kernel.driver(VF) == "igbvf"
+
+    Agent(kernel, tmp_path).run(work)
+
+
 def test_a_function_that_a_program_holds_goes_home_once_it_does_no_longer(
     kernel: Kernel, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -540,6 +556,33 @@ def test_a_function_that_was_pulled_is_forgotten(kernel: Kernel, tmp_path: pathl
         assert functions.records == {}
 
     Agent(kernel, tmp_path).run(work)
+
+
+def test_a_function_that_is_pulled_while_a_program_has_it_keeps_nobody_waiting(
+    kernel: Kernel, tmp_path: pathlib.Path
+) -> None:
+    one, other = device(kernel), device(kernel, vf_address(1))
+    agent = Agent(kernel, tmp_path, patience=0.5)
+
+    async def work(functions: Functions) -> None:
+        await functions.lend(one, VFIO, NOTHING)
+        kernel.open(4711, "/dev/vfio/10")
+        kernel.begin_to_pull(VF)
+        lost = {NAME: "it is not bound to vfio-pci any more"}
+        assert functions.faults([one, other], pools(VFIO)) == lost
+        with pytest.raises(FunctionError, match=r"is held by testpmd \(4711\)"):
+            await functions.release(NAME)
+        kernel.close(4711)  # or is not seen any more
+        for _ in range(2):
+            with pytest.raises(FunctionError, match="vfio-pci has not let go of it for"):
+                await functions.release(NAME)
+        await functions.lend(other, VFIO, NOTHING)
+        await functions.release(other.name)
+        kernel.pull(VF)
+        await functions.release(NAME)
+        assert functions.records == {}
+
+    agent.run(work)
 
 
 def test_a_function_that_somebody_bound_otherwise_meanwhile_is_left_to_them(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import pytest
 
@@ -17,7 +18,7 @@ def kernel(tmp_path: pathlib.Path) -> Kernel:
 
 
 def paths(kernel: Kernel, driver: str = "vfio-pci") -> list[str]:
-    return [node.path for node in nodes(kernel.bus, VF, driver, kernel.dev)]
+    return [node.path for node in nodes(kernel.bus, VF, driver)]
 
 
 def test_a_group_s_nodes_are_known_before_it_is_bound(kernel: Kernel) -> None:
@@ -27,14 +28,19 @@ def test_a_group_s_nodes_are_known_before_it_is_bound(kernel: Kernel) -> None:
 
 def test_without_vfio_s_own_node_it_goes_by_iommufd(kernel: Kernel) -> None:
     (kernel.path(VF) / "vfio-dev/vfio4").mkdir(parents=True)
-    (kernel.dev / "iommu").touch()
+    kernel.misc("vfio", "iommu")
     assert paths(kernel) == ["/dev/vfio/vfio", "/dev/vfio/10"]
-    (kernel.dev / "vfio/vfio").unlink()
+    kernel.misc("iommu")
     assert paths(kernel) == ["/dev/iommu", "/dev/vfio/devices/vfio4"]
 
 
+def test_an_agent_without_nodes_of_its_own_knows_which_there_are(kernel: Kernel) -> None:
+    shutil.rmtree(kernel.dev)
+    assert paths(kernel) == ["/dev/vfio/vfio", "/dev/vfio/10"]
+
+
 def test_only_what_others_have_not_open_too_tells_who_has_it(kernel: Kernel) -> None:
-    shared = [node.shared for node in nodes(kernel.bus, VF, "vfio-pci", kernel.dev)]
+    shared = [node.shared for node in nodes(kernel.bus, VF, "vfio-pci")]
     assert shared == [True, False]
 
 
