@@ -55,6 +55,9 @@ class Lender(Protocol):
     async def release(self, name: str) -> None:
         """Nobody has it."""
 
+    def claimed(self, names: Iterable[str]) -> None:
+        """Claims have these now."""
+
     async def reconcile(
         self,
         wanted: Mapping[str, tuple[Device, Pool]],
@@ -122,6 +125,9 @@ class Readying:
         if not devices and not self._functions.records:
             self.faults = {}
             return self.faults
+        self._functions.claimed(
+            name for key, names in in_use.devices.items() if key.endswith(VIA_DRA) for name in names
+        )
         self._news.set()
         if self._trouble:
             self.faults = {device.name: self._trouble for device in devices}

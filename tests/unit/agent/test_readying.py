@@ -55,6 +55,7 @@ class Functions:
         self.lent: list[tuple[str, str, VfSettings]] = []
         self.released: list[str] = []
         self.reconciled: list[tuple[dict[str, BindAt], frozenset[str]]] = []
+        self.claims: set[str] = set()
         self.again = asyncio.Event()
         self.closed = False
 
@@ -91,6 +92,9 @@ class Functions:
     async def release(self, name: str) -> None:
         self.released.append(name)
         self.records = {key: one for key, one in self.records.items() if key != name}
+
+    def claimed(self, names: Iterable[str]) -> None:
+        self.claims.update(names)
 
     async def reconcile(
         self,
@@ -259,6 +263,7 @@ def test_a_claims_device_is_the_claims_to_bind() -> None:
         assert scene.look(offered(a, pool=pool), used(a.name, key=pool.key)) == {}
         _, in_use = await scene.reconcile()
         assert in_use == {a.name}
+        assert scene.functions.claims == {a.name}
         assert scene.functions.lent == []
         assert await scene.readying.lend(a, pool, VfSettings(vlan=9), "claim 1") == (
             Node("/dev/vfio/9"),
@@ -289,6 +294,7 @@ def test_the_kubelet_is_asked_again_as_long_as_its_pods_have_functions() -> None
         assert scene.asked == []
         await scene.readying.lend(a, POOL, VfSettings(), "x")
         scene.look(offered(a), used(a.name))
+        assert scene.functions.claims == set()
         await scene.reconcile()
         await asyncio.sleep(0)
         assert len(scene.asked) == 1
