@@ -49,6 +49,7 @@ class Delivery:
     timeout: int  # seconds, of each hook
     vf: VfSettings = _AS_IT_IS  # for virtual functions
     rdma: bool = False
+    claim_parameters: tuple[str, ...] = ()  # that a claim may set of the port it is attached
 
     @classmethod
     def of(cls, pool: Pool, config: Config) -> Self:
@@ -60,6 +61,7 @@ class Delivery:
             timeout=config.hook_timeout,
             vf=pool.vf,
             rdma=pool.rdma,
+            claim_parameters=pool.ports.claim_parameters if pool.ports else (),
         )
 
 

@@ -28,6 +28,7 @@ _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(:([0-9a-fA-F]{2}:){13}[0-
 _ID = re.compile(r"[0-9a-fA-F]{4}")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RANGES = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
+_PORT_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
 _LINK = re.compile(r"[!-.0-9;-~]{1,127}")  # graphic ASCII but / and :
 _VLANS = re.compile(r"[1-9][0-9]{0,3}(-[1-9][0-9]{0,3})?")
 _NOT_IN_NAMES = re.compile(r"[\s/\x00-\x1f\x7f]")
@@ -128,6 +129,15 @@ def glob(text: str) -> str:
         if any(low > high for low, high in re.findall(r"(.)-(.)", text[start:end])):
             raise ValueError("has a range that ends before it begins")
         at = text.find("[", end)
+    return text
+
+
+def port_parameter(text: str) -> str:
+    """Check the name of what a provider of ports may be told by a claim."""
+    if not _PORT_PARAMETER.fullmatch(text):
+        raise ValueError(
+            "must begin with a letter, and have at most 63 letters, digits, '.', '_' and '-'"
+        )
     return text
 
 

@@ -7,6 +7,7 @@ loss is their fault, and takes none of them off the list.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -136,6 +137,16 @@ def _excluded(first: Shared, second: Shared) -> str:
     if kinds[0] is CreatedKind.IPVLAN and modes[0] != modes[1]:
         return f"all ipvlans of a parent have one mode, not {modes[1]} beside {modes[0]}"
     return ""
+
+
+@functools.lru_cache(maxsize=1024)
+def awaited(pool: str, number: int) -> Device:
+    """Make a device whose NIC is attached for the claim that gets it; that one is its MAC's.
+
+    Of the link nothing is known but that it will be one that a pod can use.
+    """
+    link = Interface(ifindex=0, name=pod_name(pool, number), carrier=True)
+    return Device(name=made_name(pool, number), pool=pool, interface=link, on_demand=True)
 
 
 def pod_name(pool: str, number: int) -> str:

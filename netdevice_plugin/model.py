@@ -329,6 +329,7 @@ class Device:
     made: Made | None = None
     driver: str = ""  # of userspace, that it is given out with; empty where its pool is not known
     nodes: tuple[Node, ...] = ()  # that its container needs, as far as they are known now
+    on_demand: bool = False  # its NIC is attached for the claim that gets it
 
     @property
     def userspace(self) -> bool:

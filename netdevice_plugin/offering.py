@@ -95,6 +95,8 @@ class Present:
     orphaned: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # Why devices cannot be had that are in order as far as their link tells, by device.
     faults: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Devices whose NICs were attached for claims, by MAC in lower case.
+    asked: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # The device nodes of a userspace device, as far as they are known now.
     nodes: Callable[[Device], tuple[Node, ...]] = lambda _: ()
     now: float = 0.0  # monotonic seconds
@@ -148,7 +150,7 @@ class _Maker:
     def __init__(self, present: Present, before: Offering) -> None:
         self.present = present
         self.before = before
-        self.assignment: Assignment = pools.assign(present.snapshot, present.pools)
+        self.assignment: Assignment = pools.assign(present.snapshot, present.pools, present.asked)
         self.offered = {device.name: device for device in self.assignment.devices}
         self.configured = {pool.key: pool for pool in present.pools}
         self.kinds = {pool.name: pool.key for pool in present.pools}
@@ -207,7 +209,7 @@ class _Maker:
         """Say under which other name a pod may have the hardware of a device."""
         if not self.kept or device.interface.pci is None:
             return ""
-        kept = (self.kept.get(name) for name in _names(device.interface))
+        kept = (self.kept.get(name) for name in self._names(device.interface))
         other = next(filter(None, kept), "")
         return other and f"it is still listed as {other}, which a pod may have"
 
@@ -318,7 +320,12 @@ class _Maker:
         """The links and functions on the host, by all names that a device of theirs can have."""
         refused = (one.interface for one in self.assignment.refusals)
         offered = (one.interface for one in self.assignment.devices if not one.made)
-        return {name: one for one in (*offered, *refused) for name in _names(one)}
+        return {name: one for one in (*offered, *refused) for name in self._names(one)}
+
+    def _names(self, interface: Interface) -> tuple[str, ...]:
+        """Name the devices that a link or function can be: one if a claim asked for its port."""
+        asked = self.present.asked.get(interface.identity_mac.lower())
+        return (asked,) if asked else _names(interface)
 
     def _why(self, name: str, here: Interface | None, pool: Pool) -> str:
         if error := self.broken.get(name):

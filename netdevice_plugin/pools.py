@@ -71,7 +71,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self._pools: tuple[Pool, ...] = ()
-        self._known: dict[int, tuple[Interface, Protection | None, Device | Refusal]] = {}
+        self._known: dict[int, tuple[Interface, Protection | None, str, Device | Refusal]] = {}
         self.maker = making.Maker()
 
     def assign(
@@ -79,26 +79,30 @@ class _Memory:
         snapshot: Snapshot,
         pools: tuple[Pool, ...],
         protections: Mapping[int, Protection],
+        asked: Mapping[str, str],
     ) -> list[Device | Refusal]:
         """Judge each link by itself, but for those that are the very same as before."""
         before = self._known if pools == self._pools else {}
         found = {}
         for interface in (*snapshot.interfaces, *snapshot.functions):
             protection = None if interface.lent else protections.get(interface.ifindex)
+            name = asked.get(interface.identity_mac.lower(), "") if asked else ""
             known = before.get(id(interface))
-            if known is None or known[1] != protection:
-                known = (interface, protection, _judge(pools, interface, protection))
+            if known is None or known[1:3] != (protection, name):
+                known = (interface, protection, name, _judge(pools, interface, protection, name))
             found[id(interface)] = known  # which is nobody else's as long as we keep the link
         if pools != self._pools:
             self.maker.forget(pools)
         self._pools, self._known = pools, found
-        return [verdict for _, _, verdict in found.values()]
+        return [verdict for *_, verdict in found.values()]
 
 
 _memory = _Memory()
 
 
-def assign(snapshot: Snapshot, pools: Sequence[Pool]) -> Assignment:
+def assign(
+    snapshot: Snapshot, pools: Sequence[Pool], asked: Mapping[str, str] | None = None
+) -> Assignment:
     """Give each link to the first pool that selects it, or say why none has it.
 
     A link that must stay on the host is never given; one that looks like another
@@ -107,7 +111,8 @@ def assign(snapshot: Snapshot, pools: Sequence[Pool]) -> Assignment:
     all of them in any case; they have a `fault` while their parent does not do. Two links
     that would make one device (records made by hand can say so) are not both offered:
     the first by ifindex is. A link that is the same object as in the last call, under
-    the same pools, takes no time.
+    the same pools, takes no time. `asked` names the devices whose NICs were attached for
+    claims, by MAC in lower case: such a NIC is that device, and nothing else to anybody.
     """
     pools = tuple(pools)
     protections = {one.ifindex: one for one in snapshot.protected}
@@ -118,12 +123,15 @@ def assign(snapshot: Snapshot, pools: Sequence[Pool]) -> Assignment:
             reason = f"is the parent of pool {one.pool.name}"
             protections[one.parent.ifindex] = Protection(ifindex=one.parent.ifindex, reason=reason)
     sorting = _Sorting()
-    for verdict in _memory.assign(snapshot, pools, protections):
+    for verdict in _memory.assign(snapshot, pools, protections, asked or {}):
         sorting.take(verdict)
     if any(pool.userspace for pool in pools):
         sorting.keep_apart(snapshot)
     for one in shared:
         sorting.take_made(one, _memory.maker.make(one, snapshot.born), snapshot.bereft)
+    for pool in pools:
+        if pool.ports and pool.ports.on_demand:
+            sorting.take_awaited(pool, pool.ports.max)
     for one, number, why in making.conflicts(shared):
         sorting.exclude(one, number, why)
     for one, vlan, why in making.taken(shared, snapshot):
@@ -180,6 +188,17 @@ class _Sorting:
             elif device.name in bereft:
                 self._faults[device.name] = "it ended with the parent that it was made on"
 
+    def take_awaited(self, pool: Pool, count: int) -> None:
+        """Take the devices of a pool whose NICs are yet to be attached; the others are there."""
+        for number in range(count):
+            device = making.awaited(pool.name, number)
+            other = self._devices.get(device.name)
+            if other and (other.on_demand or other.lent):
+                continue
+            if other:
+                self._refuse(other, f"would be the device {device.name} of pool {pool.name}")
+            self._devices[device.name] = device
+
     def exclude(self, shared: making.Shared, number: int | None, why: str) -> None:
         """Fault one link of a pool, or all, that another pool makes impossible."""
         self._problems.append(f"pool {shared.pool.name}: {why}")
@@ -204,12 +223,18 @@ class _Sorting:
 
 
 def _judge(
-    pools: Iterable[Pool], interface: Interface, protection: Protection | None
+    pools: Iterable[Pool], interface: Interface, protection: Protection | None, asked: str
 ) -> Device | Refusal:
     pool, obstacle = _first(pools, interface, protection)
     if pool is None:
         reason = obstacle or _why_not(interface, protection)
         return Refusal(interface=interface, reason=reason)
+    if asked:
+        return Device(
+            name=asked, pool=pool.name, interface=interface, lent=interface.lent, on_demand=True
+        )
+    if pool.ports and pool.ports.on_demand:
+        return Refusal(interface=interface, reason="is no port that a claim has asked for")
     if pool.userspace and interface.pci:
         name = pci_device_name(interface.pci.address)
         return Device(name=name, pool=pool.name, interface=interface, driver=pool.userspace.driver)

@@ -139,11 +139,17 @@ class PortProvider:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """A pool's NICs are attached to this machine, itself a virtual one, as they are needed."""
+    """A pool's NICs are attached to this machine, itself a virtual one, as they are needed.
+
+    Either `spare` of them are kept in stock, or each is attached for the claim that
+    is to have it (`on_demand`), which may then say what port it is to be.
+    """
 
     provider: PortProvider
-    spare: int = 1  # that nobody has
+    spare: int = 1  # that nobody has; 0 on demand
     max: int = 8  # in all
+    on_demand: bool = False
+    claim_parameters: tuple[str, ...] = ()  # keys of `port` that a claim may set by itself
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netdevice_plugin import fields
-from netdevice_plugin.model import Injection, Pool
+from netdevice_plugin.model import Frontend, Injection, Pool
 from netdevice_plugin.provisioning import (
     MODES,
     BindAt,
@@ -74,10 +74,22 @@ def check(section: Section, pool: Pool) -> None:
     if pool.create:
         others = ("selectors", "driver", "vf", "resetAtReturn", "rdma", "ports")
         wrong.append((others, "is for links that are there, and create makes them"))
+    if pool.ports and pool.ports.on_demand:
+        _check_on_demand(section, pool)
     for keys, why in wrong:
         for key in keys:
             if asked[key]:
                 section.complain(key, why)
+
+
+def _check_on_demand(section: Section, pool: Pool) -> None:
+    """Note what keeps a pool from ports on demand: the node hears of one by a claim alone."""
+    if pool.frontend is not Frontend.DRA:
+        section.complain("ports", "onDemand needs frontend: dra, where claims ask")
+    if pool.injection is Injection.NATIVE:
+        section.complain("ports", f"onDemand {_MOVER_ONLY}")
+    if pool.userspace:
+        section.complain("ports", "onDemand is for links, and a driver leaves none")
 
 
 def pf_counts(section: Section) -> tuple[PfCount, ...]:
@@ -240,10 +252,17 @@ def _ports(section: Section) -> Ports | None:
     part.require("provider")
     below = part.part("provider")
     provider = PortProvider() if below is None else _provider(below)
+    on_demand = part.flag("onDemand", fallback=False)
+    if on_demand:
+        part.refuse("spare", "is not for onDemand: a port is attached when a claim asks")
+    else:
+        part.refuse("claimParameters", "is for onDemand: true")
     made = Ports(
         provider=provider,
-        spare=part.number("spare", (0, MAX_PORTS), 1),
+        spare=0 if on_demand else part.number("spare", (0, MAX_PORTS), 1),
         max=part.number("max", (0, MAX_PORTS), 8),
+        on_demand=on_demand,
+        claim_parameters=part.texts("claimParameters", fields.port_parameter),
     )
     if made.spare > made.max:
         part.complain("spare", f"is more than max, {made.max}")
@@ -297,4 +316,11 @@ def _ports_plain(ports: Ports) -> dict[str, Plain]:
             "server": cloud.server,
         }
         provider["openstack"] = {key: value for key, value in values.items() if value}
-    return {"provider": provider, "spare": ports.spare, "max": ports.max}
+    if not ports.on_demand:
+        return {"provider": provider, "spare": ports.spare, "max": ports.max}
+    return {
+        "provider": provider,
+        "onDemand": True,
+        "claimParameters": list(ports.claim_parameters),
+        "max": ports.max,
+    }

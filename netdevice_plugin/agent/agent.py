@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import signal
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from netdevice_plugin import __version__
@@ -88,6 +88,7 @@ class Agent:
                 readiness=self._readiness,
                 stirred=self._stirred.set,
                 lend=self._lend,
+                attach=self._attach,
             )
         hardware = HardwareMetrics(self._metrics)
         functions = Functions(
@@ -105,7 +106,9 @@ class Agent:
             settled=self._settled,
             ask_at=self._asking.at if self._asking else None,
         )
-        self._porting = Porting(settings.node, PortMetrics(self._metrics), self._stirred.set)
+        self._porting = Porting(
+            settings.node, PortMetrics(self._metrics), self._stirred.set, self._asked
+        )
         self._publishing = Publishing(
             store=self._store,
             servers=self._servers,
@@ -239,6 +242,14 @@ class Agent:
         self, device: Device, pool: Pool, settings: VfSettings, holder: str
     ) -> tuple[Node, ...]:
         return await self._readying.lend(device, pool, settings, holder)
+
+    async def _attach(
+        self, pool: str, request: str, parameters: Mapping[str, str], mac: str
+    ) -> str:
+        return await self._porting.attach(pool, request, parameters, mac)
+
+    def _asked(self) -> Mapping[str, str] | None:
+        return self._claiming.asked if self._claiming else None
 
     def _links(self) -> Snapshot:
         view = self._looking.view()

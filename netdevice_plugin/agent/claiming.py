@@ -26,6 +26,7 @@ from netdevice_plugin.offering import Listing
 from netdevice_plugin.operations.claims import ClaimMetrics
 from netdevice_plugin.operations.health import Readiness
 from netdevice_plugin.provisioning import Node, VfSettings
+from netdevice_plugin.serving.bell import Bell
 from netdevice_plugin.usage import podresources
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ class Claiming:
         readiness: Readiness,
         stirred: Callable[[], object],
         lend: Callable[[Device, Pool, VfSettings, str], Awaitable[tuple[Node, ...]]] | None = None,
+        attach: Callable[[str, str, Mapping[str, str], str], Awaitable[str]] | None = None,
     ) -> None:
+        self._attach = attach
         self._lend_function = lend
         self._settings = settings
         self._config = config  # the newest
@@ -79,6 +82,7 @@ class Claiming:
         self._readiness = readiness
         self._stirred = stirred
         self._shelf = Shelf(self._driver, config)
+        self._bell = Bell()  # something is on it
         self._view: View | None = None
         self._records: Mapping[str, Attachment] = {}
         self._claims: Claims | None = None
@@ -102,6 +106,26 @@ class Claiming:
         from netdevice_plugin.dra import holdings  # noqa: PLC0415 - imported already
 
         return holdings.in_use(self._claims.allocations, self._driver)
+
+    @property
+    def asked(self) -> Mapping[str, str] | None:
+        """What claims ask for, and the MAC of its NIC if it is known; None if nobody knows."""
+        if self._claims is None:
+            return {}
+        from netdevice_plugin.dra import holdings  # noqa: PLC0415 - imported already
+
+        if not self._claims.loaded or self._claims.problems:
+            return None
+        return holdings.asked(self._claims.allocations)
+
+    @property
+    def nics(self) -> Mapping[str, str]:
+        """Which devices claims have that are NICs attached for them, by MAC."""
+        if self._claims is None:
+            return {}
+        from netdevice_plugin.dra import holdings  # noqa: PLC0415 - imported already
+
+        return holdings.nics(self._claims.allocations)
 
     async def load(self) -> None:
         """Find out what an earlier agent left: claims, or slices that may have to go.
@@ -129,6 +153,7 @@ class Claiming:
         """Offer these, by key of their pool, and nothing else."""
         self._config = config
         self._shelf.put(listings, config)
+        self._bell.ring()
         self._keep_files()
         if self._shelf.listings or self._claims:
             self._begin()
@@ -249,6 +274,8 @@ class Claiming:
                 read_claim=self._read_claim,
                 offered=self._shelf.find,
                 delivery=self._shelf.delivery,
+                attach=self._attached if self._attach else None,
+                until=self._bell.until,
             )
             self._claims = Claims(
                 place,
@@ -257,6 +284,12 @@ class Claiming:
                 lend=self._lend if self._lend_function else None,
             )
         return self._claims
+
+    async def _attached(
+        self, pool: str, request: str, parameters: Mapping[str, str], mac: str
+    ) -> str:
+        assert self._attach is not None  # noqa: S101 - or nobody is told of this one
+        return await self._attach(self._shelf.pool(pool).kind, request, parameters, mac)
 
     async def _lend(
         self, pool: str, device: Device, settings: VfSettings, holder: str

@@ -120,6 +120,7 @@ class Offers:
             in_use=self._in_use(),
             orphaned=self._reconciler.orphaned,
             faults=self._faults,
+            asked=self._claiming.nics if self._claiming else {},
             nodes=lambda device: self._readying.nodes(device, pools),
             now=time.monotonic(),
         )

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from netdevice_plugin.errors import PortError
 from netdevice_plugin.model import Snapshot
 from netdevice_plugin.offering import LEAVING, InUse, Offering
 from netdevice_plugin.operations.hardware import PortMetrics
@@ -21,13 +22,20 @@ if TYPE_CHECKING:
 class Porting:
     """Keeps the ports of all pools while `run` runs; from one event loop.
 
-    `changed` is called when `faults` may be others than before.
+    `changed` is called when `faults` may be others than before; `asked` is as for `Ports`.
     """
 
-    def __init__(self, node: str, metrics: PortMetrics, changed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        node: str,
+        metrics: PortMetrics,
+        changed: Callable[[], object],
+        asked: Callable[[], Mapping[str, str] | None] = dict,
+    ) -> None:
         self._node = node or os.uname().nodename
         self._metrics = metrics
         self._changed = changed
+        self._asked = asked
         self._ports: Ports | None = None
         self._begun = asyncio.Event()
         self._retiring: frozenset[str] = frozenset()
@@ -57,9 +65,17 @@ class Porting:
                 return
             from netdevice_plugin.ports.ports import Ports  # noqa: PLC0415 - only if it is wanted
 
-            self._ports = Ports(self._node, changed=self._changed, observer=self._metrics)
+            self._ports = Ports(
+                self._node, changed=self._changed, observer=self._metrics, asked=self._asked
+            )
             self._begun.set()
         self._ports.follow(offering.listings, in_use, snapshot, self._retiring)
+
+    async def attach(self, pool: str, request: str, parameters: Mapping[str, str], mac: str) -> str:
+        """Have a port of a pool, by its kind, attached for a claim: its MAC. Raises PortError."""
+        if self._ports is None:
+            raise PortError(f"{pool}: its ports are not known yet", hint="the kubelet tries again")
+        return (await self._ports.attach(pool, request, parameters, mac)).mac
 
     async def run(self) -> None:
         """Keep them, until cancelled."""

@@ -22,6 +22,7 @@ class Claimed:
 
     holders: Mapping[str, ClaimRef] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    nics: Mapping[str, str] = dataclasses.field(default_factory=dict)  # attached for them, by MAC
 
 
 def read(config: Config) -> Claimed:
@@ -36,7 +37,8 @@ def read(config: Config) -> Claimed:
         found, problems = checkpoint.Directory(directory, driver=config.prefix, node=None).scan()
     except ClaimError as error:
         return Claimed(problems=(str(error),))
-    return Claimed(holders=holdings.held(found.values()), problems=problems)
+    claims = tuple(found.values())
+    return Claimed(holders=holdings.held(claims), problems=problems, nics=holdings.nics(claims))
 
 
 def cell(claim: ClaimRef | None) -> str:

@@ -124,7 +124,7 @@ def completed(view: View, functions: Bound) -> View:
 def offers(view: View, configured: Sequence[Pool], claims: Claimed | None = None) -> Offers:
     """Give each link to its pool, or say why it has none."""
     claims = claims or Claimed()
-    assignment = pools.assign(view.snapshot, configured)
+    assignment = pools.assign(view.snapshot, configured, claims.nics)
     by_name = {pool.name: pool for pool in configured}
     records = {attachment.device: attachment for attachment in view.attachments}
 

@@ -154,7 +154,10 @@ def _claim(one: Allocation, facts: Claims) -> Iterator[Finding]:
     name, file = str(one.claim), facts.files.get(one.claim.uid)
     wanted = {claimfiles.device_name(one.claim.uid, result) for result in one.results}
     again = "start the agent anew: it writes the files of all claims that are prepared"
-    if file is None:
+    if file is None and (names := some(device for device, mac in one.macs if not mac)):
+        text = f"waits for the NIC of {names}, which is attached for it"
+        yield warn("dra/cdi-file", name, text, "see the agent's log if it does not come")
+    elif file is None:
         text = f"is prepared, and has no CDI file in {facts.cdi_dir}: its containers cannot start"
         yield fail("dra/cdi-file", name, text, again)
     elif file.devices is not None and not wanted <= file.devices:

@@ -154,6 +154,7 @@ TABLE = (
     _vf("pf_state", str, "pfState"),
     Attribute("parent", str, _parent),
     Attribute("vlan", int, _vlan),
+    Attribute("onDemand", bool, lambda device: device.on_demand, always=True),
     Attribute("rdma", bool, lambda device: bool(device.interface.rdma), always=True),
     _link("rdma", str, called="rdmaDevice"),
     Attribute("ipv4", str, _address(4)),

@@ -1,14 +1,16 @@
 """What was prepared, on disk: a file for each claim, so that one that is broken harms no other.
 
-    {"format": 1, "claim": {"metadata": …, "status": {"allocation": …}}}
+    {"format": 1, "claim": {"metadata": …, "status": {"allocation": …}}, "nics": {DEVICE: MAC}}
 
 The claim is what `allocation` reads, cut down to what is ours: all else follows from
-it and from the inventory as it is by then, with or without an API server.
+it and from the inventory as it is by then, with or without an API server. `nics` is
+there only for devices whose NIC is attached for the claim; the MAC is empty until then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from cdi import StoreError, files
 from cdi.errors import reason
+from netdevice_plugin import fields
 from netdevice_plugin.dra import allocation
 from netdevice_plugin.dra.claim import Allocation, ClaimRef
 from netdevice_plugin.errors import ClaimError
@@ -32,7 +35,9 @@ _Signature = tuple[int, int, int, int]
 
 def dumps(made: Allocation, driver: str) -> bytes:
     """Write a checkpoint: the same allocation, the same bytes. Raises ClaimError."""
-    content = {"format": FORMAT, "claim": allocation.encode(made, driver)}
+    content: dict[str, object] = {"format": FORMAT, "claim": allocation.encode(made, driver)}
+    if made.macs:
+        content["nics"] = dict(made.macs)
     try:
         text = json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError) as error:
@@ -51,7 +56,18 @@ def loads(data: bytes, uid: str, *, driver: str, node: str | None) -> Allocation
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ClaimError(f"is not of format {FORMAT}")
     ref = _reference(content.get("claim"), uid)
-    return allocation.decode(content["claim"], ref, driver=driver, node=node)
+    found = allocation.decode(content["claim"], ref, driver=driver, node=node)
+    return dataclasses.replace(found, macs=_macs(content.get("nics", {})))
+
+
+def _macs(found: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(found, dict) or len(found) > allocation.MAX_RESULTS:
+        raise ClaimError("does not say which NICs it has")
+    try:
+        macs = {device: "" if mac == "" else fields.mac(mac) for device, mac in found.items()}
+    except (TypeError, ValueError) as error:
+        raise ClaimError("has a NIC without a MAC") from error
+    return tuple(sorted(macs.items()))
 
 
 def _reference(claim: object, uid: str) -> ClaimRef:

@@ -55,3 +55,10 @@ class Allocation:
     claim: ClaimRef
     results: tuple[Result, ...]
     configs: tuple[Opaque, ...] = ()
+    # MACs of the NICs that are attached for it, by device; empty until one is known. What we
+    # know, and nobody else.
+    macs: tuple[tuple[str, str], ...] = ()
+
+    def mac(self, device: str) -> str:
+        """Find the MAC of the NIC that was attached for it as a device; empty if it is none."""
+        return dict(self.macs).get(device, "")

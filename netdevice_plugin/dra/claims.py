@@ -17,13 +17,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from netdevice_plugin.dra import allocation, claimfiles, holdings
+from netdevice_plugin.dra import allocation, attaching, claimfiles, holdings
 from netdevice_plugin.dra.claim import Allocation, ClaimRef, Result
 from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.dra.cluster.errors import NotFoundError
-from netdevice_plugin.dra.giving import Place, give
+from netdevice_plugin.dra.giving import Place, absent, give
 from netdevice_plugin.dra.locking import Locks, Turn
 from netdevice_plugin.dra.observer import Observer, Silence
+from netdevice_plugin.dra.questions import Questions
 from netdevice_plugin.dra.writing import Files
 from netdevice_plugin.errors import ClaimError, ClusterError, NetdevError
 from netdevice_plugin.model import Device, pci_address_of
@@ -31,6 +32,7 @@ from netdevice_plugin.provisioning import Node, VfSettings
 
 THREADS = 8  # most of their time is fsync's, which the file system puts together
 PATIENCE = 10.0  # seconds for the API server; there may be two questions, and the kubelet waits 45
+ARRIVAL = 20.0  # seconds for NICs to be attached and here; the next Prepare finds what is under way
 
 __all__ = ("Claims", "Lend", "Place", "Prepared")
 
@@ -58,23 +60,25 @@ class Claims:
     number of claims are worked on at once, but those of one device one after the other.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         place: Place,
         *,
         changed: Callable[[], object] = lambda: None,
         observer: Observer | None = None,
         patience: float = PATIENCE,
+        arrival: float = ARRIVAL,
         lend: Lend | None = None,
     ) -> None:
         self._lend = lend
         self.driver = place.driver
         self.node = place.node
         self.problems: tuple[str, ...] = ()  # a line for each checkpoint that cannot be read
+        self.loaded = False  # all that was prepared before is known
         self._place = place
         self._changed = changed
         self._observer = observer or Silence()
-        self._patience = patience
+        self._arrival = arrival
         self._known: dict[str, Allocation] = {}
         self._held: Mapping[str, ClaimRef] = {}
         self._files = Files(place)
@@ -82,7 +86,7 @@ class Claims:
         self._turn = Turn(place.data_dir, self._refresh)
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="claims")
         self._working: set[asyncio.Task[object]] = set()
-        self._questions: set[asyncio.Timeout] = set()  # to the API server
+        self._questions = Questions(place, patience)
 
     @property
     def held(self) -> Mapping[str, ClaimRef]:
@@ -152,10 +156,8 @@ class Claims:
 
     async def close(self) -> None:
         """Finish what is being written, and give up what waits for others; for good."""
-        self._patience = 0.0
         self._turn.give_up()
-        for question in self._questions:
-            question.reschedule(asyncio.get_running_loop().time())
+        self._questions.give_up()
         while self._working:
             await asyncio.wait(set(self._working))
 
@@ -179,8 +181,9 @@ class Claims:
         async with self._locks.holding([_lock(ref)]):
             wanted = await self._read(ref)
             async with self._locks.holding(self._devices(wanted)):
+                wanted = await self._attached(wanted)
                 await self._ready_early(wanted)
-                await self._settle(wanted)
+                await self._settle(wanted, self._write)
         _log.info("Claim prepared", extra=_about(wanted))
         return tuple(self._answer(wanted.claim.uid, one) for one in wanted.results)
 
@@ -190,12 +193,14 @@ class Claims:
 
     async def _suspects(self, *, thoroughly: bool) -> list[Allocation]:
         """List whose CDI files may not be as they should be; who works on one sees to it."""
+        # Of what has no NIC yet there is nothing to be written; or its file is as it was.
+        whole = [one for one in self.allocations if not absent(self._place, one)]
         if thoroughly:
-            return list(self.allocations)
+            return whole
         intact = await self._thread(self._files.intact)
         return [
             one
-            for one in self.allocations
+            for one in whole
             if one.claim.uid not in intact and not self._locks.busy(_lock(one.claim))
         ]
 
@@ -220,7 +225,7 @@ class Claims:
     async def _let_go(self, one: Allocation, unused: Callable[[], bool]) -> bool:
         async with self._locks.holding([_lock(one.claim)]):
             try:
-                await self._ask(one.claim)
+                await self._questions.claim(one.claim)
             except (NotFoundError, allocation.NotAllocatedError) as error:
                 reason = str(error)
             else:
@@ -256,7 +261,7 @@ class Claims:
     async def _read(self, ref: ClaimRef) -> Allocation:
         """Ask the API server; while it is away, what was prepared is prepared again."""
         try:
-            return await self._ask(ref)
+            return await self._questions.claim(ref)
         except NotFoundError as error:
             hint = "a pod that uses it cannot start any more: delete the pod"
             raise ClaimError(f"{ref} is gone", hint=hint) from error
@@ -268,26 +273,56 @@ class Claims:
             hint = "the kubelet tries again"
             raise ClaimError(f"{ref} cannot be read: {error}", hint=hint) from error
 
-    async def _ask(self, ref: ClaimRef) -> Allocation:
-        """Read what a claim has. Raises ClaimError, and ClusterError if nobody knows."""
-        question = asyncio.timeout(self._patience)
-        self._questions.add(question)
-        try:
-            async with question:
-                claim = await self._place.read_claim(ref)
-        except TimeoutError as error:
-            within = f"within {self._patience:g} s" if self._patience else "before the agent ended"
-            raise ClusterError(f"no answer from the API server {within}") from error
-        finally:
-            self._questions.discard(question)
-        return allocation.decode(claim, ref, driver=self.driver, node=self.node)
-
     def _devices(self, wanted: Allocation) -> frozenset[str]:
         """Name all devices that a change is about: those that the claim had before, too."""
         known = self._known.get(wanted.claim.uid)
         return holdings.owned(wanted) | (holdings.owned(known) if known else frozenset())
 
-    async def _settle(self, wanted: Allocation) -> None:
+    async def _attached(self, wanted: Allocation) -> Allocation:
+        """Have the NICs attached that are for claims that ask; returns it with their MACs.
+
+        It is written down first for what, then which they are. Raises ClaimError, also if it
+        takes longer than the kubelet waits: it goes on meanwhile, and is found the next time.
+        """
+        known = self._known.get(wanted.claim.uid)
+        wanted = attaching.remembering(wanted, known)
+        if not (lacking := absent(self._place, wanted)):
+            return wanted
+        wanted = attaching.with_macs(
+            wanted, {one.device: wanted.mac(one.device) for one in lacking}
+        )
+        asked = attaching.requests(self._place, wanted, lacking)
+        await self._settle(wanted, self._note)
+        end = time.monotonic() + self._arrival
+        try:
+            async with self._questions.within(self._arrival):
+                wanted = await attaching.ask(self._place, wanted, asked)
+            async with self._turn:
+                if wanted.claim.uid not in self._known:
+                    raise attaching.over(wanted)
+                await self._note(wanted)
+            self._changed()  # so that the NIC is offered as what it is
+            async with self._questions.within(max(0.0, end - time.monotonic())):
+                await self._place.until(lambda: not absent(self._place, wanted))
+        except TimeoutError as error:
+            raise attaching.late(wanted, asked) from error
+        return wanted
+
+    async def _note(self, wanted: Allocation) -> None:
+        """Write down whose the devices are, before there is a NIC. Raises ClaimError."""
+        uid = wanted.claim.uid
+        known = self._known.get(uid)
+        give(self._place, wanted, holdings.owned(known) if known else (), early=True)
+        self._hold(uid, wanted)
+        try:
+            await self._thread(self._files.note, wanted)
+        except NetdevError:
+            self._hold(uid, await self._thread(self._files.look, uid) or known)
+            raise
+
+    async def _settle(
+        self, wanted: Allocation, write: Callable[[Allocation], Awaitable[object]]
+    ) -> None:
         """Write it down once no other claim has any of its devices."""
         stale: list[Allocation] = []
         while True:
@@ -296,7 +331,7 @@ class Claims:
                 if all(other in stale for other in others):
                     for other in others:
                         await self._take_over(other, wanted)
-                    await self._write(wanted)
+                    await write(wanted)
                     return
             for other in others:
                 await self._check_stale(other, wanted)
@@ -307,7 +342,7 @@ class Claims:
         common = ", ".join(sorted(holdings.owned(other) & holdings.owned(wanted)))
         text = f"{wanted.claim}: {other.claim} has the device {common}"
         try:
-            now = await self._ask(other.claim)
+            now = await self._questions.claim(other.claim)
         except (NotFoundError, allocation.NotAllocatedError):
             return
         except NetdevError as error:
@@ -391,6 +426,7 @@ class Claims:
         """Note what all claims have: another instance may have changed it."""
         before = self.problems
         self._known, self.problems = await self._thread(self._files.scan)
+        self.loaded = True
         for problem in self.problems:
             if problem not in before:
                 _log.warning("Checkpoint of a claim cannot be read", extra={"reason": problem})

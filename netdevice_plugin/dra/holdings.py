@@ -29,6 +29,26 @@ def in_use(allocations: Iterable[Allocation], driver: str) -> dict[str, frozense
     return {key: frozenset(names) for key, names in found.items()}
 
 
+def asked(allocations: Iterable[Allocation]) -> dict[str, str]:
+    """Say for what ports may be attached, and the MAC of the NIC: empty until it is known."""
+    return {
+        request(one.claim, device): one.mac(device)
+        for one in allocations
+        for device in sorted(owned(one))
+    }
+
+
+def nics(allocations: Iterable[Allocation]) -> dict[str, str]:
+    """Name the devices whose NICs were attached for claims, by MAC."""
+    found = (pair for one in allocations for pair in one.macs if pair[0] in owned(one))
+    return {mac: device for device, mac in found if mac}
+
+
+def request(claim: ClaimRef, device: str) -> str:
+    """Name what a port is attached for; no other claim, and no other device, has that name."""
+    return f"{claim.uid}/{device}"
+
+
 def in_the_way(wanted: Allocation, allocations: Iterable[Allocation]) -> list[Allocation]:
     """Find the other claims that have a device which one is to have."""
     devices = owned(wanted)

@@ -64,6 +64,12 @@ class Files:
         self._place.step("prepared")
         return changed
 
+    def note(self, wanted: Allocation) -> None:
+        """Write down that a claim has its devices; what they are given as is not known yet."""
+        data = checkpoint.dumps(wanted, self._place.driver)
+        self._place.step("NIC" if all(mac for _, mac in wanted.macs) else "request")
+        self._checkpoints.write(wanted.claim.uid, data)
+
     def orphans(self) -> frozenset[str]:
         """Name the claims that have a CDI file and no checkpoint, not even one that is broken."""
         found = set()

@@ -42,9 +42,9 @@ class Command:
         self._grace = grace
         self._name = argv[0]
 
-    async def attach(self, parameters: Mapping[str, str]) -> Port:
+    async def attach(self, parameters: Mapping[str, str], request: str = "") -> Port:
         """See `Provider`."""
-        answer = await self._ask(Call.ATTACH, parameters=parameters)
+        answer = await self._ask(Call.ATTACH, parameters=parameters, request=request)
         return contract.read_port(answer, self._name)
 
     async def detach(self, port: str) -> None:
@@ -56,16 +56,26 @@ class Command:
         return contract.read_ports(await self._ask(Call.LIST), self._name)
 
     async def _ask(
-        self, call: Call, *, parameters: Mapping[str, str] | None = None, port: str = ""
+        self,
+        call: Call,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        request: str = "",
+        port: str = "",
     ) -> bytes:
         limit = self._limits[call]
-        request = Request(
-            call=call, owner=self._owner, timeout=limit, parameters=parameters or {}, port=port
+        asked = Request(
+            call=call,
+            owner=self._owner,
+            timeout=limit,
+            parameters=parameters or {},
+            request=request,
+            port=port,
         )
         process = await self._start()
         try:
             async with asyncio.timeout(limit):
-                answer, said = await _talk(process, contract.write_request(request))
+                answer, said = await _talk(process, contract.write_request(asked))
         except TimeoutError:
             what = f"{self._name}: no answer to {call.value} within {limit:g} s"
             raise UnansweredError(what, hint=_HINT) from None

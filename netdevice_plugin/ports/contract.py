@@ -46,6 +46,7 @@ class Request:
     owner: Owner
     timeout: float  # seconds until whoever asks gives up
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of an attach
+    request: str = ""  # of an attach: what it is for
     port: str = ""  # of a detach
 
 
@@ -60,6 +61,8 @@ def write_request(request: Request) -> bytes:
     }
     if request.call is Call.ATTACH:
         value["parameters"] = dict(request.parameters)
+        if request.request:
+            value["request"] = request.request
     if request.call is Call.DETACH:
         value["port"] = request.port
     return _dump(value)
@@ -70,13 +73,18 @@ def read_request(data: bytes) -> Request:
     try:
         value = _load(data)
         call = Call(_text(value, "call"))
-        own = {Call.ATTACH: {"parameters"}, Call.DETACH: {"port"}, Call.LIST: set[str]()}[call]
+        own = {
+            Call.ATTACH: {"parameters", "request"},
+            Call.DETACH: {"port"},
+            Call.LIST: set[str](),
+        }[call]
         _only(value, {"version", "call", "node", "pool", "timeout"} | own)
         return Request(
             call=_version(value, call),
             owner=Owner(node=_text(value, "node"), pool=_text(value, "pool")),
             timeout=_seconds(value.get("timeout", LIMITS[call])),
             parameters=_texts(value.get("parameters", {})),
+            request=_request(value),
             port=_id(value, "port") if call is Call.DETACH else "",
         )
     except ValueError as error:
@@ -146,14 +154,14 @@ def made(kind: str, message: str, source: str, remedy: str = "") -> PortError:
 def port(value: object) -> Port:
     """Read a port; raises ValueError."""
     found = _object(value, "port")
-    _only(found, {"id", "mac", "leftover"})
+    _only(found, {"id", "mac", "leftover", "request"})
     try:
         mac = fields.mac(_text(found, "mac"))
     except ValueError as error:
         raise ValueError(f"mac {error}") from None
     leftover = found.get("leftover", False)
     if isinstance(leftover, bool):
-        return Port(id=_id(found, "id"), mac=mac, leftover=leftover)
+        return Port(id=_id(found, "id"), mac=mac, leftover=leftover, request=_request(found))
     raise ValueError("leftover must be true or false")
 
 
@@ -168,7 +176,11 @@ def ports(value: object) -> tuple[Port, ...]:
 
 def _plain_port(port: Port) -> dict[str, object]:
     value: dict[str, object] = {"id": port.id, "mac": port.mac}
-    return value | {"leftover": True} if port.leftover else value
+    if port.leftover:
+        value["leftover"] = True
+    if port.request:
+        value["request"] = port.request
+    return value
 
 
 def _answer(data: bytes, source: str, key: str, read: Callable[[object], _T]) -> _T:
@@ -252,6 +264,10 @@ def _id(value: _Object, key: str) -> str:
     if not found or len(found) > MAX_ID or not found.isprintable():
         raise ValueError(f"{key} must be 1 to {MAX_ID} printable characters")
     return found
+
+
+def _request(value: _Object) -> str:
+    return _id(value, "request") if value.get("request", "") != "" else ""
 
 
 def _texts(value: object) -> Mapping[str, str]:

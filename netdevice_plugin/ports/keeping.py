@@ -147,8 +147,8 @@ def detach_failed(memory: Memory, port: str, error: PortError, now: float, chanc
     if port not in memory.leaving:
         return memory
     one = memory.leaving[port]
-    delay = _delay(type(error), one.tried - 1, chance)
-    return _with_leaving(memory, dataclasses.replace(one, again=now + delay))
+    again = now + delay(type(error), one.tried - 1, chance)
+    return _with_leaving(memory, dataclasses.replace(one, again=again))
 
 
 def decide(settings: Ports, scene: Scene, memory: Memory, now: float) -> tuple[Memory, Plan]:
@@ -345,7 +345,8 @@ class _Decision:
         return use is None or asked
 
 
-def _delay(kind: type[PortError], failures: int, chance: float) -> float:
+def delay(kind: type[PortError], failures: int, chance: float) -> float:
+    """Say how many seconds to wait after that many failures in a row; `chance` is from 0 to 1."""
     first, longest = _DELAYS.get(kind, _DELAY)
     return min(first * 2.0 ** min(failures, 16), longest) * (1 + chance) / 2
 
@@ -360,7 +361,7 @@ def _held(
     return dataclasses.replace(
         memory,
         failures=memory.failures + 1,
-        hold=now + _delay(kind, memory.failures, chance),
+        hold=now + delay(kind, memory.failures, chance),
         quota=issubclass(kind, QuotaError),
         pending=(*memory.pending, *pending),
     )

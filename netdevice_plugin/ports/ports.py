@@ -10,12 +10,15 @@ from collections.abc import Callable, Collection, Mapping
 from netdevice_plugin.model import Snapshot
 from netdevice_plugin.offering import InUse, Listing
 from netdevice_plugin.ports.connecting import connect
+from netdevice_plugin.ports.demand import Demand
+from netdevice_plugin.ports.demanding import Asked, sight
 from netdevice_plugin.ports.errors import RefusedError
 from netdevice_plugin.ports.keeper import Keeper
 from netdevice_plugin.ports.observer import Observer, Silence
 from netdevice_plugin.ports.provider import Owner, Port, Provider
 from netdevice_plugin.ports.scenes import scene
 from netdevice_plugin.provisioning import PortProvider
+from netdevice_plugin.provisioning import Ports as Settings
 
 Connect = Callable[[PortProvider, Owner], Provider]
 
@@ -23,8 +26,9 @@ Connect = Callable[[PortProvider, Owner], Provider]
 class Ports:
     """Keeps every pool's ports, in one event loop.
 
-    What is in `retiring` has to be listed as unhealthy from the next offering on,
-    until it is not there any more; `changed` is called when it is another.
+    `asked` says what claims have asked for, and the MAC of the port that they have; None is
+    for what is not known. What is in `retiring` has to be listed as unhealthy from the next
+    offering on, until it is not there any more; `changed` is called when it is another.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword
@@ -33,6 +37,7 @@ class Ports:
         *,
         changed: Callable[[], object],
         observer: Observer | None = None,
+        asked: Callable[[], Asked | None] = dict,
         connect: Connect = connect,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -40,10 +45,11 @@ class Ports:
         self._node = node
         self._changed = changed
         self._observer = observer or Silence()
+        self._asked = asked
         self._connect = connect
         self._clock = clock
         self._chance = chance
-        self._keepers: dict[str, Keeper] = {}
+        self._keepers: dict[str, Keeper | Demand] = {}
         self._wanted = asyncio.Event()
 
     @property
@@ -78,27 +84,31 @@ class Ports:
         before = dict(self._keepers)
         self._keepers = {kind: self._keeper(kind, one) for kind, one in wanted.items()}
         for kind, listing in wanted.items():
+            keeper = self._keepers[kind]
+            if isinstance(keeper, Demand):
+                keeper.follow(sight(listings.values(), snapshot))
+                continue
             others = [one for one in listings.values() if one is not listing]
-            made = scene(listing, others, in_use, snapshot, retiring)
-            self._keepers[kind].follow(made)
+            keeper.follow(scene(listing, others, in_use, snapshot, retiring))
         if self._keepers != before:
             self._wanted.set()
 
-    async def request(self, pool: str, parameters: Mapping[str, str]) -> Port:
-        """Attach one more port for a pool, by its kind, now: somebody asks for it.
+    async def attach(
+        self, pool: str, request: str, parameters: Mapping[str, str], mac: str
+    ) -> Port:
+        """Attach a port of a pool, by its kind, for a claim: see `Demand`. Raises PortError.
 
-        Its NIC is here a little later. What parameters there are is the provider's
-        affair. Raises PortError.
+        Its NIC is here a little later. What parameters there are is the provider's affair.
         """
         keeper = self._keepers.get(pool)
-        if keeper is None:
-            hint = "only a pool with ports: in the configuration has any"
-            raise RefusedError(f"{pool} has no provider of ports", hint=hint)
-        return await keeper.request(parameters)
+        if not isinstance(keeper, Demand):
+            hint = "only a pool with onDemand: true in its ports has any for claims"
+            raise RefusedError(f"{pool} attaches no ports on demand", hint=hint)
+        return await keeper.attach(request, parameters, mac)
 
     async def run(self) -> None:
         """Keep them, until cancelled."""
-        tasks: dict[Keeper, asyncio.Task[None]] = {}
+        tasks: dict[Keeper | Demand, asyncio.Task[None]] = {}
         wanted = asyncio.ensure_future(self._wanted.wait())
         try:
             while True:
@@ -123,20 +133,38 @@ class Ports:
                 one.cancel()
             await asyncio.gather(wanted, *tasks.values(), return_exceptions=True)
 
-    def _keeper(self, kind: str, listing: Listing) -> Keeper:
+    def _keeper(self, kind: str, listing: Listing) -> Keeper | Demand:
         """Find the keeper that a pool has, or make one; another provider is another keeper."""
         settings = listing.pool.ports
         assert settings is not None  # noqa: S101 - it was chosen by that
         keeper = self._keepers.get(kind)
-        if keeper is None or keeper.settings.provider != settings.provider:
-            return Keeper(
+        if keeper is None or _kept_by(keeper.settings) != _kept_by(settings):
+            return self._made(kind, settings)
+        keeper.settings = settings
+        return keeper
+
+    def _made(self, kind: str, settings: Settings) -> Keeper | Demand:
+        provider = self._connect(settings.provider, Owner(node=self._node, pool=kind))
+        if settings.on_demand:
+            return Demand(
                 pool=kind,
                 settings=settings,
-                provider=self._connect(settings.provider, Owner(node=self._node, pool=kind)),
+                provider=provider,
                 observer=self._observer,
-                changed=self._changed,
+                asked=self._asked,
                 clock=self._clock,
                 chance=self._chance,
             )
-        keeper.settings = settings
-        return keeper
+        return Keeper(
+            pool=kind,
+            settings=settings,
+            provider=provider,
+            observer=self._observer,
+            changed=self._changed,
+            clock=self._clock,
+            chance=self._chance,
+        )
+
+
+def _kept_by(settings: Settings) -> tuple[PortProvider, bool]:
+    return settings.provider, settings.on_demand

@@ -39,6 +39,7 @@ class Port:
     id: str  # the provider's word for it
     mac: str  # lower case; of the NIC that it is on this machine
     leftover: bool = False  # it was made, and is not attached: somebody died in between
+    request: str = ""  # what it was attached for; empty is the pool's stock
 
 
 class Provider(Protocol):
@@ -48,8 +49,8 @@ class Provider(Protocol):
     will tell. Each call ends within its limit, and soon when it is cancelled.
     """
 
-    async def attach(self, parameters: Mapping[str, str]) -> Port:
-        """Make a port and attach it, or leave nothing behind."""
+    async def attach(self, parameters: Mapping[str, str], request: str = "") -> Port:
+        """Make a port for a request and attach it, or leave nothing behind."""
 
     async def detach(self, port: str) -> None:
         """Detach and delete the port with that ID; one that is not there is done."""

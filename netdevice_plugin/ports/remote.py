@@ -56,10 +56,10 @@ class Remote:
         self._owner = pb.Owner(node=owner.node, pool=owner.pool)
         self._limits = limits
 
-    async def attach(self, parameters: Mapping[str, str]) -> Port:
+    async def attach(self, parameters: Mapping[str, str], request: str = "") -> Port:
         """See `Provider`."""
-        request = pb.AttachRequest(owner=self._owner, parameters=parameters)
-        answer = await self._ask(Call.ATTACH, request, pb.AttachResponse)
+        asked = pb.AttachRequest(owner=self._owner, parameters=parameters, request=request)
+        answer = await self._ask(Call.ATTACH, asked, pb.AttachResponse)
         return self._checked(answer.port)[0]
 
     async def detach(self, port: str) -> None:
@@ -73,7 +73,10 @@ class Remote:
         return self._checked(*answer.ports)
 
     def _checked(self, *found: pb.Port) -> tuple[Port, ...]:
-        plain = [{"id": one.id, "mac": one.mac, "leftover": one.leftover} for one in found]
+        plain = [
+            {"id": one.id, "mac": one.mac, "leftover": one.leftover, "request": one.request}
+            for one in found
+        ]
         try:
             return contract.ports(plain)
         except ValueError as error:

@@ -49,10 +49,10 @@ class Netns:
 
     def call(self, function: Callable[[], Result]) -> Result:
         """Call a function in the namespace, in a thread of its own that ends with it."""
-        with ThreadPoolExecutor(1, initializer=self._enter) as thread:
+        with ThreadPoolExecutor(1, initializer=self.enter) as thread:
             return thread.submit(function).result()
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
         """Move this thread, for good, into the namespace; os.setns came with Python 3.12."""
         with self.path.open() as file:
             libc = ctypes.CDLL(None, use_errno=True)

@@ -142,7 +142,8 @@ def test_the_example_of_the_manual_says_what_it_seems_to_say() -> None:
 def test_the_manual_names_every_key_and_default_of_the_schema() -> None:
     manual = (DOCS / "configuration.md").read_text()
     places = [SCHEMA, *(one for one in SCHEMA["$defs"].values() if "properties" in one)]
-    places.remove(SCHEMA["$defs"]["of-dra"])
+    for name in ("of-dra", "on-demand"):
+        places.remove(SCHEMA["$defs"][name])
     for key, value in [item for place in places for item in place["properties"].items()]:
         row = next(line for line in manual.splitlines() if line.startswith(f"| `{key}` |"))
         default = value.get("default")
@@ -182,6 +183,7 @@ def with_ports(provider: str, more: str = "") -> str:
 MACVLAN = "kind: macvlan, parent: eth0, count: 4"
 VLAN = "kind: vlan, parent: eth0, vlans: ['100-107', '4094']"
 COMMAND = "command: [/bin/provide, -v]"
+DRA = "  frontend: dra\n"
 
 VALID = {
     "no-pools": "pools: []",
@@ -227,6 +229,12 @@ VALID = {
     "ports": with_ports(COMMAND, ", spare: 0, max: 255"),
     "ports-none": with_ports(COMMAND, ", max: 0, spare: 0"),
     "ports-grpc": with_ports("grpc: /run/ports.sock"),
+    "ports-on-demand": with_ports(COMMAND, ", onDemand: true") + DRA,
+    "ports-on-demand-all": with_ports(
+        COMMAND, ", onDemand: true, max: 0, claimParameters: [network, a.b_c-D]"
+    )
+    + DRA,
+    "ports-not-on-demand": with_ports(COMMAND, ", onDemand: false, spare: 2"),
     "ports-openstack": with_ports("openstack: {network: tenant net}"),
     "sriov": with_sriov("{pf: eth0, numVfs: 4}", "{pf: '0000:03:00.0', numVfs: 0}"),
     "no-sriov": POOL + "sriov: []\n",
@@ -292,6 +300,14 @@ INVALID = {
     "provider-socket": with_ports("grpc: ports.sock"),
     "openstack-no-network": with_ports("openstack: {cloud: here}"),
     "openstack-unknown": with_ports("openstack: {network: n, project: p}"),
+    "on-demand-spare": with_ports(COMMAND, ", onDemand: true, spare: 1") + DRA,
+    "on-demand-device-plugin": with_ports(COMMAND, ", onDemand: true"),
+    "on-demand-native": with_ports(COMMAND, ", onDemand: true") + DRA + "  injection: native\n",
+    "on-demand-driver": with_ports(COMMAND, ", onDemand: true") + DRA + "  driver: vfio-pci\n",
+    "on-demand-word": with_ports(COMMAND, ", onDemand: 1"),
+    "claim-parameters-of-stock": with_ports(COMMAND, ", claimParameters: [network]"),
+    "claim-parameters-space": with_ports(COMMAND, ", onDemand: true, claimParameters: ['a b']")
+    + DRA,
     "ports-max": with_ports(COMMAND, ", max: 256"),
     "ports-less-than-none": with_ports(COMMAND, ", max: -1, spare: 0"),
     "sriov-mapping": POOL + "sriov: {pf: eth0, numVfs: 4}\n",
@@ -666,6 +682,20 @@ kinds_of_pools = st.one_of(
     st.fixed_dictionaries(
         {"selectors": st.tuples(selectors), "userspace": userspaces},
         optional={"vf": vf_settings, "reset": st.booleans(), "ports": several_ports},
+    ),
+    st.fixed_dictionaries(
+        {
+            "selectors": st.tuples(selectors),
+            "frontend": st.just(Frontend.DRA),
+            "ports": st.builds(
+                Ports,
+                provider=providers,
+                spare=st.just(0),
+                max=st.integers(0, 255),
+                on_demand=st.just(value=True),
+                claim_parameters=st.lists(st.sampled_from(("network", "a.b-c_D"))).map(tuple),
+            ),
+        }
     ),
     st.fixed_dictionaries({"create": creations}, optional={"require_carrier": st.booleans()}),
     st.fixed_dictionaries(

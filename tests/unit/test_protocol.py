@@ -300,10 +300,13 @@ GOLDEN: tuple[tuple[Message, bytes], ...] = (
     (health.DeviceIdentifier(pool_name="p", device_name="d"), b"\x0a\x01p\x12\x01d"),
     # portprovider v1alpha1, which is ours
     (ports.Owner(node="n", pool="a.b/c"), b"\x0a\x01n\x12\x05a.b/c"),
-    (ports.Port(id="i", mac="m", leftover=True), b"\x0a\x01i\x12\x01m\x18\x01"),
     (
-        ports.AttachRequest(owner=ports.Owner(node="n"), parameters={"k": "v"}),
-        b"\x0a\x03\x0a\x01n\x12\x06\x0a\x01k\x12\x01v",
+        ports.Port(id="i", mac="m", leftover=True, request="r"),
+        b"\x0a\x01i\x12\x01m\x18\x01\x22\x01r",
+    ),
+    (
+        ports.AttachRequest(owner=ports.Owner(node="n"), parameters={"k": "v"}, request="r"),
+        b"\x0a\x03\x0a\x01n\x12\x06\x0a\x01k\x12\x01v\x1a\x01r",
     ),
     (ports.AttachResponse(port=ports.Port(id="i")), b"\x0a\x03\x0a\x01i"),
     (

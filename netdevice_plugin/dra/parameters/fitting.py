@@ -54,13 +54,15 @@ def check(
     """
     interface = device.interface
     if device.userspace:
-        problems = list(_check_only({"vf"}, parameters, _NO_LINK))
+        problems = list(_check_only({"vf", "port"}, parameters, _NO_LINK))
     elif injection is Injection.NATIVE:
-        problems = list(_check_only({"interface_name"}, parameters, _NATIVE))
+        problems = list(_check_only({"interface_name", "port"}, parameters, _NATIVE))
     else:
         problems = [*_check_link(parameters, interface), *_check_vlan(parameters, interface)]
     if parameters.vf != VfSettings() and interface.vf is None and injection is Injection.HOOK:
         problems.append("vf: the device is no virtual function")
+    if parameters.port and not device.on_demand:
+        problems.append("port: the NIC is there already, and is not attached for the claim")
     if problems:
         raise InvalidParametersError([f"{where}: {problem}" for problem in problems])
 

@@ -1,7 +1,7 @@
 """Several entries -> what holds for one request: the class's first, the claim's over them.
 
-Field by field: a value or a list replaces what was there, maps (`sysctls`, `vf` and
-those of `ethtool`) are united key by key.
+Field by field: a value or a list replaces what was there, maps (`sysctls`, `vf`, `port`
+and those of `ethtool`) are united key by key.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _FIELDS = {
     "ethtool": "ethtool",
     "gateway": "gateway",
     "vf": "vf",
+    "port": "port",
 }
 
 
@@ -141,6 +142,7 @@ def _over(below: Parameters, above: Parameters, given: Iterable[str]) -> Paramet
             channels=_united(below.ethtool.channels, above.ethtool.channels),
         ),
         "vf": above.vf.over(below.vf),
+        "port": _united(below.port, above.port),
     }
     return dataclasses.replace(below, **changes)
 

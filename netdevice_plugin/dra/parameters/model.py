@@ -106,6 +106,7 @@ class Parameters:
     ethtool: Ethtool = Ethtool()
     gateway: bool = False
     vf: VfSettings = AS_IT_IS
+    port: tuple[tuple[str, str], ...] = ()  # for the provider of the NIC, sorted
 
     @property
     def without_addresses(self) -> bool:

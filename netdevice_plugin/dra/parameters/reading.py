@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
-from netdevice_plugin import provisions
+from netdevice_plugin import fields, provisions
 from netdevice_plugin.dra.parameters import sysctls, words
 from netdevice_plugin.dra.parameters.model import (
     Ethtool,
@@ -29,6 +29,7 @@ API_VERSION = "netdevice.networking.k8s.io/v1alpha1"
 KIND = "NetDeviceParameters"
 
 MAX_ITEMS = 64  # of every list and map but sysctls: what the mover holds
+MAX_PORT = 16
 MTU = (68, 65_535)  # RFC 791; ETH_MAX_MTU
 _U32 = 2**32 - 1
 _TABLE = (1, _U32)
@@ -63,6 +64,7 @@ def read(node: Node, path: str, problems: list[Problem]) -> Parameters:
         ethtool=_ethtool(section.part("ethtool")),
         gateway=section.flag("gateway", fallback=False),
         vf=_vf(section.part("vf")),
+        port=_port(section.part("port")),
     )
     for key in ("dhcp", "dhcpHook"):
         section.refuse(key, _NO_DHCP)
@@ -230,6 +232,27 @@ def _vf(section: Section | None) -> VfSettings:
     found = dataclasses.replace(provisions.vf_settings(section), mac=mac)
     section.finish()
     return found
+
+
+def _port(section: Section | None) -> tuple[tuple[str, str], ...]:
+    """Read what is the provider's affair: texts, of which it refuses what it does not know."""
+    if section is None:
+        return ()
+    found: dict[str, str] = {}
+    items = list(section.items.items())
+    if len(items) > MAX_PORT:
+        section.report(section.node, section.path, f"has more than {MAX_PORT}")
+    for key, node in items[:MAX_PORT]:
+        place = f"{section.path}[{shorten(key)}]"
+        try:
+            name = fields.port_parameter(key)
+        except ValueError as error:
+            section.report(node, place, f"the key {error}")
+            continue
+        value = section.read(node, place, words.port_value)
+        if value is not None:
+            found[name] = value
+    return tuple(sorted(found.items()))
 
 
 def _sysctls(section: Section) -> tuple[tuple[str, int], ...]:

@@ -148,6 +148,13 @@ def feature(text: str) -> str:
     return text
 
 
+def port_value(text: str) -> str:
+    """Check what a provider of ports is told: a name, an ID, a list of such."""
+    if not 0 < len(text) <= 255 or not text.isprintable():
+        raise ValueError("must have 1 to 255 printable characters")
+    return text
+
+
 def _is_one_host(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     broadcast = ipaddress.IPv4Address("255.255.255.255")
     return not (found.is_multicast or found.is_unspecified or found.is_loopback) and (

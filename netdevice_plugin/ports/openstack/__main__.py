@@ -69,7 +69,8 @@ def _carry_out(request: Request, settings: OpenStack, server: Callable[[], str])
     ) as connection:
         cloud = Cloud(connection, settings=settings, server=server_id, owner=request.owner)
         if request.call is Call.ATTACH:
-            return contract.write_port(cloud.attach(request.parameters, request.timeout * 0.9))
+            made = cloud.attach(request.parameters, request.timeout * 0.9, request.request)
+            return contract.write_port(made)
         if request.call is Call.DETACH:
             cloud.detach(request.port, request.timeout * 0.9)
             return contract.write_done()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 INTERVAL = 1.0  # seconds between two looks at what Nova and Neutron are at
 RESERVE = 0.3  # of the time that there is, for taking back what does not get ready
 MAX_NAME = 255  # characters that Neutron has room for
-PARAMETERS = ("network", "subnet")  # that a claim may ask for
+PARAMETERS = ("network", "securityGroups", "subnet")  # that a claim may ask for
+
+_DESCRIPTION = "of netdevice-plugin"
+_REQUEST = re.compile(rf"{_DESCRIPTION}, for ([^\s:]{{1,200}}): .*")  # our description's
 
 _DOWN = "is it cabled: does the port's binding say binding_failed?"
 
@@ -63,22 +67,27 @@ class Cloud:
         """List the ports with our name that are this server's, or nobody's."""
         found = (one for one in self._network.ports(name=self._name) if one.name == self._name)
         return tuple(
-            Port(id=one.id, mac=one.mac_address.lower(), leftover=not one.device_id)
+            Port(
+                id=one.id,
+                mac=one.mac_address.lower(),
+                leftover=not one.device_id,
+                request=_request(one.description),
+            )
             for one in found
             if one.device_id in (self._server, "", None)
         )
 
-    def attach(self, parameters: Mapping[str, str], seconds: float) -> Port:
+    def attach(self, parameters: Mapping[str, str], seconds: float, request: str = "") -> Port:
         """Make a port, attach it, and wait until it carries traffic, or delete it again."""
         end = self._clock() + seconds
-        port = self._network.create_port(**self._wanted(parameters))
+        port = self._network.create_port(**self._wanted(parameters, request))
         try:
             self._compute.create_server_interface(self._server, port_id=port.id)
             self._wait_until_up(port.id, end - RESERVE * seconds)
         except BaseException:  # a signal to end is no reason to leave it
             self._undo(port.id, end)
             raise
-        return Port(id=port.id, mac=port.mac_address.lower())
+        return Port(id=port.id, mac=port.mac_address.lower(), request=request)
 
     def detach(self, port: str, seconds: float) -> None:
         """Detach a port, wait until the NIC is gone, and delete it; again does no harm."""
@@ -89,27 +98,29 @@ class Cloud:
             raise RefusedError(f"port {port} is {found.name!r}, which is not ours")
         self._remove(found.id, self._clock() + seconds)
 
-    def _wanted(self, parameters: Mapping[str, str]) -> dict[str, object]:
+    def _wanted(self, parameters: Mapping[str, str], request: str) -> dict[str, object]:
         if unknown := sorted(parameters.keys() - set(PARAMETERS)):
-            known = " and ".join(PARAMETERS)
+            known = ", ".join(PARAMETERS)
             raise RefusedError(f"parameter {unknown[0]!r} is not known, only {known} are")
         settings = self._settings
-        network = self._network.find_network(parameters.get("network", settings.network))
+        name = parameters.get("network", settings.network)
+        network = self._network.find_network(name)
         if network is None:
-            raise RefusedError(f"there is no network {settings.network!r} in this project")
+            raise RefusedError(f"there is no network {name!r} in this project")
+        # The settings' subnet is of the settings' network.
+        ours = settings.subnet if name == settings.network else ""
         wanted: dict[str, object] = {
             "network_id": network.id,
             "name": self._name,
-            "description": f"of netdevice-plugin: node {self._owner.node}"[:MAX_NAME],
+            "description": description(self._owner, request),
         }
-        if subnet := parameters.get("subnet", settings.subnet):
+        if subnet := parameters.get("subnet", ours):
             found = self._network.find_subnet(subnet, network_id=network.id)
             if found is None:
                 raise RefusedError(f"there is no subnet {subnet!r} in that network")
             wanted["fixed_ips"] = [{"subnet_id": found.id}]
-        if settings.security_groups:
-            groups = [self._group(one) for one in settings.security_groups]
-            wanted["security_groups"] = groups
+        if groups := _listed(parameters.get("securityGroups")) or settings.security_groups:
+            wanted["security_groups"] = [self._group(one) for one in groups]
         return wanted
 
     def _group(self, name: str) -> str:
@@ -163,3 +174,20 @@ def name(server: str, owner: Owner) -> str:
     if len(made) <= MAX_NAME:
         return made
     return f"netdevice-plugin {server} {hashlib.sha256(owner.pool.encode()).hexdigest()}"
+
+
+def description(owner: Owner, request: str) -> str:
+    """Describe a port of an owner, so that it can be told again what it is for."""
+    purpose = f", for {request}" if request else ""
+    return f"{_DESCRIPTION}{purpose}: node {owner.node}"[:MAX_NAME]
+
+
+def _request(description: str | None) -> str:
+    found = _REQUEST.fullmatch(description or "")
+    return found[1] if found else ""
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """Read the names in a list with commas."""
+    names = (name.strip() for name in (text or "").split(","))
+    return tuple(name for name in names if name)

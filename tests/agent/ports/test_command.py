@@ -49,6 +49,13 @@ def test_it_is_asked_on_standard_input_and_answers_on_standard_output(tmp_path: 
     )
 
 
+def test_it_hears_what_a_port_is_for(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    provider = program(tmp_path, f"cat >{asked}; echo '{ANSWER}'")
+    run(provider.attach({}, "uid-1/fast-0"))
+    assert '"parameters": {}, "request": "uid-1/fast-0"}' in asked.read_text()
+
+
 def test_one_that_reads_nothing_answers_all_the_same(tmp_path: Path) -> None:
     provider = program(tmp_path, "exec <&-; echo '{\"ports\": []}'")
     assert run(provider.list()) == ()

@@ -90,6 +90,31 @@ def test_a_claim_may_ask_for_another_subnet(cloud: State) -> None:
         attach(parameters={"vlan": "7"})
 
 
+def test_a_claim_may_ask_for_another_network_and_groups(cloud: State) -> None:
+    elsewhere = OpenStack(network="other", subnet="other-v4", server=SERVER)
+    asked = {"network": "fast", "securityGroups": "open, open"}
+    made = cloud.ports[attach(elsewhere, parameters=asked).id]
+    assert made["network_id"] == NETWORK
+    assert "fixed_ips" not in made  # the subnet is of the other network
+    assert made["security_groups"] == [GROUP, GROUP]
+    with pytest.raises(RefusedError, match="no network 'none' in this project"):
+        attach(parameters={"network": "none"})
+
+
+def test_what_a_port_was_asked_for_is_told_with_it(cloud: State) -> None:
+    port = attach(request="uid-1/fast-0")
+    assert port.request == "uid-1/fast-0"
+    other = attach()
+    assert listed() == (port, other)
+    assert cloud.ports[port.id]["description"] == (
+        "of netdevice-plugin, for uid-1/fast-0: node worker-1"
+    )
+    cloud.ports[port.id]["description"] = "of netdevice-plugin, for me"
+    assert {one.request for one in listed()} == {""}
+    cloud.ports[port.id]["description"] = None
+    assert {one.request for one in listed()} == {""}
+
+
 def test_a_port_is_waited_for_until_it_carries_traffic(cloud: State) -> None:
     cloud.faults.looks_until_up = 1
     port = attach()

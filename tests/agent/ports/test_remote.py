@@ -67,7 +67,9 @@ def test_the_three_calls_say_whose_ports_they_are_about(short_path: Path) -> Non
     asked: list[bytes] = []
     answers = [
         pb.AttachResponse(port=WIRE),
-        pb.ListResponse(ports=[WIRE, pb.Port(id="x", mac="02:00:00:00:00:01", leftover=True)]),
+        pb.ListResponse(
+            ports=[WIRE, pb.Port(id="x", mac="02:00:00:00:00:01", leftover=True, request="r")]
+        ),
         pb.DetachResponse(),
     ]
 
@@ -78,7 +80,7 @@ def test_the_three_calls_say_whose_ports_they_are_about(short_path: Path) -> Non
     async def all_of_them() -> None:
         async with service(short_path / "s", answer) as remote:
             assert await remote.attach({"network": "a"}) == PORT
-            left = Port(id="x", mac="02:00:00:00:00:01", leftover=True)
+            left = Port(id="x", mac="02:00:00:00:00:01", leftover=True, request="r")
             assert await remote.list() == (PORT, left)
             await remote.detach("f2b1")
 

@@ -27,6 +27,7 @@ from tests.unit.dra.claimed import DRIVER, NODE, POOL, asynchronous, claim, conf
 from tests.unit.operations.test_metrics import scraped
 
 FAST = Pool(name=POOL, frontend=Frontend.DRA)
+MAC = "02:00:00:00:00:07"
 
 
 def listing(*names: str, pool: Pool = FAST) -> dict[str, Listing]:
@@ -72,6 +73,33 @@ class Agent:
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
     return Agent(tmp_path)
+
+
+@asynchronous
+async def test_what_claims_ask_for_is_known_once_all_of_them_are(
+    agent: Agent, tmp_path: Path
+) -> None:
+    assert (agent.claiming.asked, agent.claiming.nics) == ({}, {})
+    prepare(tmp_path, ref(1), "fast-0", "fast-1", nics={"fast-0": MAC, "fast-1": ""})
+    prepare(tmp_path, ref(2), "eth1")
+    await agent.claiming.load()
+    assert agent.claiming.asked == {
+        f"{ref(1).uid}/fast-0": MAC,
+        f"{ref(1).uid}/fast-1": "",
+        f"{ref(2).uid}/eth1": "",
+    }
+    assert agent.claiming.nics == {MAC: "fast-0"}
+
+
+@asynchronous
+async def test_what_claims_ask_for_is_not_known_while_one_is_broken(
+    agent: Agent, tmp_path: Path
+) -> None:
+    prepare(tmp_path, ref(1), "fast-0", nics={"fast-0": MAC})
+    prepare(tmp_path, ref(2), "eth1").write_text("{")
+    await agent.claiming.load()
+    assert agent.claiming.asked is None
+    assert agent.claiming.nics == {MAC: "fast-0"}
 
 
 @asynchronous

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -75,12 +77,19 @@ def fails(run_dir: Path, device: str, text: str) -> None:
     (directory / device).write_text(text)
 
 
-def prepare(kubelet_dir: Path, whose: ClaimRef, *devices: str, admin: bool = False) -> Path:
-    """Write a claim's checkpoint as the agent does."""
+def prepare(
+    kubelet_dir: Path,
+    whose: ClaimRef,
+    *devices: str,
+    admin: bool = False,
+    nics: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a claim's checkpoint as the agent does; `nics` are attached for it, by device."""
     given = [claimed.result(device, adminAccess=admin) for device in devices]
     claim = claimed.claim(whose, given)
     driver = claimed.DRIVER
     made = allocation.decode(claim, whose, driver=driver, node=claimed.NODE)
+    made = dataclasses.replace(made, macs=tuple(sorted((nics or {}).items())))
     path = kubelet_dir / "plugins" / driver / "claims" / f"{whose.uid}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(checkpoint.dumps(made, driver))

@@ -185,6 +185,14 @@ def test_what_claims_have_shows_beside_the_front_end() -> None:
     assert lent["claim"] == {"namespace": "ns", "name": "nics", "uid": whose.uid}
 
 
+def test_a_nic_that_was_attached_for_a_claim_is_the_claims_device() -> None:
+    link = next(one.interface for one in FOUND.links if one.interface.name == "eth1")
+    claims = Claimed(holders={"fast-0": ref()}, nics={link.identity_mac: "fast-0"})
+    found = offers.offers(VIEW, POOLS, claims)
+    [shown] = [one for one in found.links if one.interface == link]
+    assert (shown.device, shown.claim) == ("fast-0", ref())
+
+
 def test_who_has_no_dra_sees_no_column_of_it() -> None:
     assert FOUND.headings == offers.HEADINGS
     dra = tuple(dataclasses.replace(pool, frontend=Frontend.DRA) for pool in POOLS)

@@ -52,6 +52,16 @@ def test_a_claim_whose_files_agree(root: Root) -> None:
     assert lines(judge(root)) == ["dra/claim claim ns/nics: has eth1 eth2"]
 
 
+def test_a_claim_that_waits_for_its_nic(root: Root) -> None:
+    nics = {"fast-0": "", "fast-1": "02:00:00:00:00:07"}
+    prepare(root.at(KUBELET), ref(1, "nics"), *nics, nics=nics)
+    found = only(judge(root), "dra/cdi-file")
+    assert (found.level, found.text) == (
+        Level.WARN,
+        "waits for the NIC of fast-0, which is attached for it",
+    )
+
+
 def test_a_claim_without_its_cdi_file(root: Root) -> None:
     prepare(root.at(KUBELET), ref(1, "nics"), "eth1", "eth2")
     found = only(judge(root), "dra/cdi-file")

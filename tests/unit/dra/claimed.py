@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cdi
+from netdevice_plugin import making
 from netdevice_plugin.cdifiles import MOVER_RUN_DIR, Delivery
 from netdevice_plugin.dra.claim import ClaimRef
 from netdevice_plugin.dra.claims import Claims, Lend, Place
 from netdevice_plugin.dra.cluster.errors import NotFoundError, UnreachableError
+from netdevice_plugin.dra.giving import Attach
 from netdevice_plugin.dra.observer import Silence
 from netdevice_plugin.dra.parameters import API_VERSION, KIND
 from netdevice_plugin.model import Device, Injection, Interface, Listed, PciDevice
+from netdevice_plugin.serving.bell import Bell
 
 DRIVER = "networking.k8s.io"
 NODE = "worker-1"
@@ -117,11 +121,24 @@ class Node:
         self.step: Callable[[str], object] = lambda _: None
         self.waiting: asyncio.Event | None = None  # for the API server's answers
         self.lend: Lend | None = None
+        self.attach: Attach | None = None
+        self.patience = self.arrival = 5.0  # seconds
+        self.claim_parameters: tuple[str, ...] = ()
+        self._bell = Bell()  # something else is offered
 
     def offer(self, *links: Interface, fault: str = "") -> None:
         for one in links:
             device = Device(name=one.name, pool=POOL, interface=one)
             self.links[one.name] = Listed(device=device, fault=fault)
+        self._bell.ring()
+
+    def offer_on_demand(self, name: str, nic: Interface | None = None) -> None:
+        """Offer a device whose NIC is yet to be attached, or is there."""
+        device = making.awaited(name.rpartition("-")[0], int(name.rpartition("-")[2]))
+        if nic:
+            device = dataclasses.replace(device, interface=nic, lent=nic.lent)
+        self.links[name] = Listed(device=device)
+        self._bell.ring()
 
     def allocate(self, whose: ClaimRef, *results: Json, configs: Sequence[Json] = ()) -> ClaimRef:
         self.server[whose.namespace, whose.name] = claim(whose, results, configs)
@@ -147,12 +164,23 @@ class Node:
             read_claim=self._read,
             offered=self._offered,
             delivery=lambda _: Delivery(
-                injection=self.injection, mover=self.mover, run_dir=MOVER_RUN_DIR, timeout=30
+                injection=self.injection,
+                mover=self.mover,
+                run_dir=MOVER_RUN_DIR,
+                timeout=30,
+                claim_parameters=self.claim_parameters,
             ),
+            attach=self.attach,
+            until=self._bell.until,
             step=self.step,
         )
         return Claims(
-            place, changed=self._changed, observer=self.observer, patience=5, lend=self.lend
+            place,
+            changed=self._changed,
+            observer=self.observer,
+            patience=self.patience,
+            arrival=self.arrival,
+            lend=self.lend,
         )
 
     def checkpoints(self) -> set[str]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netdevice_plugin import making
 from netdevice_plugin.dra import attributes
 from netdevice_plugin.model import Address, Device, Interface, Made, PciDevice, VirtualFunction
 from netdevice_plugin.provisioning import CreatedKind, Creation
@@ -74,6 +75,7 @@ def test_a_nic_says_all_that_is_known_of_it() -> None:
         "totalVfs": 8,
         "numVfs": 2,
         "sriovVf": False,
+        "onDemand": False,
         "rdma": True,
         "rdmaDevice": "mlx5_1",
         "ipv4": "192.0.2.7",
@@ -126,6 +128,25 @@ def test_the_address_is_one_that_is_to_stay(flags: int, address: str) -> None:
     first = Address(family=6, address="2001:db8::1", prefix=64, flags=flags)
     second = Address(family=6, address="2001:db8::2", prefix=64, flags=0x80)
     assert of(dataclasses.replace(VETH, addresses=(first, second)))["ipv6"] == address
+
+
+def test_a_device_whose_nic_is_yet_to_be_attached_says_so() -> None:
+    found, problems = attributes.of(making.awaited("fast", 3))
+    assert not problems
+    assert {name: next(iter(value.values())) for name, value in found.items()} == {
+        "ifName": "fast-3",
+        "pool": "fast",
+        "kind": "physical",
+        "type": "ether",
+        "mtu": 0,
+        "state": "unknown",
+        "carrier": True,
+        "userspace": False,
+        "sriovPf": False,
+        "sriovVf": False,
+        "onDemand": True,
+        "rdma": False,
+    }
 
 
 @pytest.mark.parametrize("interface", [VETH, VF, NIC], ids=lambda one: one.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -38,6 +39,16 @@ def test_what_is_written_is_read_as_the_same_and_written_the_same() -> None:
     one = allocated(1, "eth1", "eth2")
     assert read(dumps(one, DRIVER)) == one
     assert dumps(read(dumps(one, DRIVER)), DRIVER) == dumps(one, DRIVER)
+    macs = (("eth1", "02:00:00:00:00:07"), ("eth2", ""))
+    attached = dataclasses.replace(one, macs=macs)
+    assert read(dumps(attached, DRIVER)) == attached
+
+
+@pytest.mark.parametrize("nics", [[], None, {"eth1": 0}, {"eth1": "02:00"}, {"eth1": None}])
+def test_nics_that_are_none_make_a_broken_checkpoint(nics: object) -> None:
+    content = {**json.loads(dumps(allocated(), DRIVER)), "nics": nics}
+    with pytest.raises(ClaimError, match="NIC"):
+        read(json.dumps(content).encode())
 
 
 names = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)

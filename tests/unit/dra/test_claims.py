@@ -128,8 +128,8 @@ async def test_a_claim_of_that_uid_under_another_name_is_not_taken_for_it(node: 
 async def test_an_api_server_that_does_not_answer_is_not_waited_for_for_ever(
     node: Node,
 ) -> None:
+    node.patience = 0.05
     claims = node.instance()
-    claims._patience = 0.05
     node.waiting = asyncio.Event()
     with pytest.raises(ClaimError, match=r"no answer from the API server within 0\.05 s"):
         await claims.prepare(node.give(1, "eth1"))

@@ -137,6 +137,10 @@ VALID: dict[str, tuple[Fields, Parameters]] = {
         {"vf": {"minTxRate": 10, "maxTxRate": 0}},
         Parameters(vf=VfSettings(min_tx_rate=10, max_tx_rate=0)),
     ),
+    "port": (
+        {"port": {"network": "blue net", "a.b_c-D": "x" * 255}},
+        Parameters(port=(("a.b_c-D", "x" * 255), ("network", "blue net"))),
+    ),
     "service vlan": (
         {"vlan": {"id": 1, "protocol": "802.1ad"}},
         Parameters(vlan=Vlan(id=1, protocol="802.1ad")),
@@ -316,6 +320,13 @@ INVALID: dict[str, tuple[Fields, str, str]] = {
     "vf rate": ({"vf": {"maxTxRate": -1}}, "vf.maxTxRate", NUMBER),
     "vf unknown": ({"vf": {"spoofchk": True}}, "vf.spoofchk", "did you mean spoofChk"),
     "vf list": ({"vf": []}, "vf", "must be a mapping"),
+    "port list": ({"port": []}, "port", "must be a mapping"),
+    "port number": ({"port": {"vlan": 7}}, "port['vlan']", "must be text, not"),
+    "port nothing": ({"port": {"network": ""}}, "port['network']", "1 to 255 printable"),
+    "port long": ({"port": {"network": "x" * 256}}, "port['network']", "1 to 255 printable"),
+    "port control": ({"port": {"network": "a\nb"}}, "port['network']", "1 to 255 printable"),
+    "port key": ({"port": {"a b": "c"}}, "port['a b']", "the key must begin with a letter"),
+    "port many": ({"port": dict.fromkeys(map("a{}".format, range(17)), "b")}, "port", "than 16"),
     "vlan without number": ({"vlan": {}}, "vlan.id", "is missing"),
     "vlan protocol": ({"vlan": {"id": 1, "protocol": "802.1Q"}}, "vlan.protocol", "must be 802.1q"),
     "sysctl with the link": (

@@ -77,7 +77,9 @@ def test_maps_are_united_key_by_key() -> None:
     )
     below["vf"] = {"vlan": 5, "qos": 3, "trust": True}
     above["vf"] = {"vlan": 6, "trust": False, "maxTxRate": 9}
+    below["port"], above["port"] = {"a": "1", "b": "1"}, {"b": "2"}
     merged = of_request([opaque(below, from_class=True), opaque(above)], RESULT)
+    assert merged.port == (("a", "1"), ("b", "2"))
     assert merged.vf == VfSettings(vlan=6, qos=3, trust=False, max_tx_rate=9)
     assert merged.sysctls == (("ipv4/conf/forwarding", 1), ("ipv4/conf/rp_filter", 2))
     assert merged.ethtool.features == (("rx-gro", False), ("rx-lro", False))

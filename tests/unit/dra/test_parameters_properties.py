@@ -124,6 +124,7 @@ plausible = some(
     sysctls=st.dictionaries(
         st.sampled_from(sorted(sysctls.ALLOWED)), st.integers(0, 1), max_size=3
     ),
+    port=st.dictionaries(st.sampled_from(["network", "subnet"]), st.text(max_size=3), max_size=2),
     vf=some(
         mac=macs,
         vlan=numbers,

@@ -22,7 +22,7 @@ from netdevice_plugin.ports.provider import Call, Owner, Port
 
 OWNER = Owner(node="worker-1", pool="a.b/fast")
 PORT = Port(id="f2b1", mac="fa:16:3e:00:00:01")
-LEFT = Port(id="c3d4", mac="fa:16:3e:00:00:02", leftover=True)
+LEFT = Port(id="c3d4", mac="fa:16:3e:00:00:02", leftover=True, request="uid/fast-0")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from netdevice_plugin.errors import PortError
 from netdevice_plugin.model import Device, Interface, Listed, Pool, Snapshot
 from netdevice_plugin.offering import InUse, Listing
 from netdevice_plugin.ports.connecting import connect
-from netdevice_plugin.ports.errors import QuotaError, RefusedError, UnansweredError
+from netdevice_plugin.ports.errors import QuotaError, UnansweredError
 from netdevice_plugin.ports.keeping import DRAIN, IDLE
 from netdevice_plugin.ports.observer import Observer
 from netdevice_plugin.ports.ports import Ports
@@ -39,7 +39,7 @@ class Cloud:
         self.hangs = False
         self.bell = Bell()
 
-    async def attach(self, parameters: Mapping[str, str]) -> Port:
+    async def attach(self, parameters: Mapping[str, str], request: str = "") -> Port:
         await self._called("attach", *parameters.values())
         number = sum(call.startswith("attach") for call in self.calls)
         port = Port(id=f"p{number}", mac=f"02:00:00:00:00:{number:02x}")
@@ -233,37 +233,6 @@ def test_a_failure_is_told_once_and_the_next_attempt_waits(
     run(node, scenario())
     assert [record.message for record in caplog.records] == ["A port provider failed"]
     assert ("attach", "quota") in node.heard.called_
-
-
-def test_somebody_may_ask_for_one_more_up_to_the_most() -> None:
-    async def scenario() -> None:
-        with pytest.raises(RefusedError, match="has no provider of ports"):
-            await node.ports.request(KIND, {})
-        node.publish()
-        port = await node.ports.request(KIND, {"network": "a"})
-        assert port.id in node.cloud.ports
-        assert "attach a" in node.cloud.calls
-        with pytest.raises(RefusedError, match="has 1 ports, and may have no more"):
-            await node.ports.request(KIND, {})
-
-    node = Node(Cloud(), spare=0, most=1)
-    run(node, scenario())
-
-
-def test_one_that_asks_and_goes_away_leaves_room_for_what_may_come() -> None:
-    async def scenario() -> None:
-        node.publish()
-        node.cloud.hangs = True
-        asking = asyncio.create_task(node.ports.request(KIND, {}))
-        await node.until("attach")
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-        node.cloud.hangs = False
-        with pytest.raises(RefusedError, match="may have no more"):
-            await node.ports.request(KIND, {})
-
-    node = Node(Cloud(), spare=0, most=1)
-    run(node, scenario())
 
 
 def test_a_pool_that_goes_has_its_call_ended() -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n=netdevice_plugin/_pb/portprovider/v1alpha1/portprovider.proto\x12&netdevice_plugin.portprovider.v1alpha1\"#\n\x05Owner\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04pool\x18\x02 \x01(\t\"1\n\x04Port\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03mac\x18\x02 \x01(\t\x12\x10\n\x08leftover\x18\x03 \x01(\x08\"\xdb\x01\n\rAttachRequest\x12<\n\x05owner\x18\x01 \x01(\x0b\x32-.netdevice_plugin.portprovider.v1alpha1.Owner\x12Y\n\nparameters\x18\x02 \x03(\x0b\x32\x45.netdevice_plugin.portprovider.v1alpha1.AttachRequest.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"L\n\x0e\x41ttachResponse\x12:\n\x04port\x18\x01 \x01(\x0b\x32,.netdevice_plugin.portprovider.v1alpha1.Port\"Y\n\rDetachRequest\x12<\n\x05owner\x18\x01 \x01(\x0b\x32-.netdevice_plugin.portprovider.v1alpha1.Owner\x12\n\n\x02id\x18\x02 \x01(\t\"\x10\n\x0e\x44\x65tachResponse\"K\n\x0bListRequest\x12<\n\x05owner\x18\x01 \x01(\x0b\x32-.netdevice_plugin.portprovider.v1alpha1.Owner\"K\n\x0cListResponse\x12;\n\x05ports\x18\x01 \x03(\x0b\x32,.netdevice_plugin.portprovider.v1alpha1.Port2\xf9\x02\n\x0cPortProvider\x12y\n\x06\x41ttach\x12\x35.netdevice_plugin.portprovider.v1alpha1.AttachRequest\x1a\x36.netdevice_plugin.portprovider.v1alpha1.AttachResponse\"\x00\x12y\n\x06\x44\x65tach\x12\x35.netdevice_plugin.portprovider.v1alpha1.DetachRequest\x1a\x36.netdevice_plugin.portprovider.v1alpha1.DetachResponse\"\x00\x12s\n\x04List\x12\x33.netdevice_plugin.portprovider.v1alpha1.ListRequest\x1a\x34.netdevice_plugin.portprovider.v1alpha1.ListResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n=netdevice_plugin/_pb/portprovider/v1alpha1/portprovider.proto\x12&netdevice_plugin.portprovider.v1alpha1\"#\n\x05Owner\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04pool\x18\x02 \x01(\t\"B\n\x04Port\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03mac\x18\x02 \x01(\t\x12\x10\n\x08leftover\x18\x03 \x01(\x08\x12\x0f\n\x07request\x18\x04 \x01(\t\"\xec\x01\n\rAttachRequest\x12<\n\x05owner\x18\x01 \x01(\x0b\x32-.netdevice_plugin.portprovider.v1alpha1.Owner\x12Y\n\nparameters\x18\x02 \x03(\x0b\x32\x45.netdevice_plugin.portprovider.v1alpha1.AttachRequest.ParametersEntry\x12\x0f\n\x07request\x18\x03 \x01(\t\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"L\n\x0e\x41ttachResponse\x12:\n\x04port\x18\x01 \x01(\x0b\x32,.netdevice_plugin.portprovider.v1alpha1.Port\"Y\n\rDetachRequest\x12<\n\x05owner\x18\x01 \x01(\x0b\x32-.netdevice_plugin.portprovider.v1alpha1.Owner\x12\n\n\x02id\x18\x02 \x01(\t\"\x10\n\x0e\x44\x65tachResponse\"K\n\x0bListRequest\x12<\n\x05owner\x18\x01 \x01(\x0b\x32-.netdevice_plugin.portprovider.v1alpha1.Owner\"K\n\x0cListResponse\x12;\n\x05ports\x18\x01 \x03(\x0b\x32,.netdevice_plugin.portprovider.v1alpha1.Port2\xf9\x02\n\x0cPortProvider\x12y\n\x06\x41ttach\x12\x35.netdevice_plugin.portprovider.v1alpha1.AttachRequest\x1a\x36.netdevice_plugin.portprovider.v1alpha1.AttachResponse\"\x00\x12y\n\x06\x44\x65tach\x12\x35.netdevice_plugin.portprovider.v1alpha1.DetachRequest\x1a\x36.netdevice_plugin.portprovider.v1alpha1.DetachResponse\"\x00\x12s\n\x04List\x12\x33.netdevice_plugin.portprovider.v1alpha1.ListRequest\x1a\x34.netdevice_plugin.portprovider.v1alpha1.ListResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,21 +36,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OWNER']._serialized_start=105
   _globals['_OWNER']._serialized_end=140
   _globals['_PORT']._serialized_start=142
-  _globals['_PORT']._serialized_end=191
-  _globals['_ATTACHREQUEST']._serialized_start=194
-  _globals['_ATTACHREQUEST']._serialized_end=413
-  _globals['_ATTACHREQUEST_PARAMETERSENTRY']._serialized_start=364
-  _globals['_ATTACHREQUEST_PARAMETERSENTRY']._serialized_end=413
-  _globals['_ATTACHRESPONSE']._serialized_start=415
-  _globals['_ATTACHRESPONSE']._serialized_end=491
-  _globals['_DETACHREQUEST']._serialized_start=493
-  _globals['_DETACHREQUEST']._serialized_end=582
-  _globals['_DETACHRESPONSE']._serialized_start=584
-  _globals['_DETACHRESPONSE']._serialized_end=600
-  _globals['_LISTREQUEST']._serialized_start=602
-  _globals['_LISTREQUEST']._serialized_end=677
-  _globals['_LISTRESPONSE']._serialized_start=679
-  _globals['_LISTRESPONSE']._serialized_end=754
-  _globals['_PORTPROVIDER']._serialized_start=757
-  _globals['_PORTPROVIDER']._serialized_end=1134
+  _globals['_PORT']._serialized_end=208
+  _globals['_ATTACHREQUEST']._serialized_start=211
+  _globals['_ATTACHREQUEST']._serialized_end=447
+  _globals['_ATTACHREQUEST_PARAMETERSENTRY']._serialized_start=398
+  _globals['_ATTACHREQUEST_PARAMETERSENTRY']._serialized_end=447
+  _globals['_ATTACHRESPONSE']._serialized_start=449
+  _globals['_ATTACHRESPONSE']._serialized_end=525
+  _globals['_DETACHREQUEST']._serialized_start=527
+  _globals['_DETACHREQUEST']._serialized_end=616
+  _globals['_DETACHRESPONSE']._serialized_start=618
+  _globals['_DETACHRESPONSE']._serialized_end=634
+  _globals['_LISTREQUEST']._serialized_start=636
+  _globals['_LISTREQUEST']._serialized_end=711
+  _globals['_LISTRESPONSE']._serialized_start=713
+  _globals['_LISTRESPONSE']._serialized_end=788
+  _globals['_PORTPROVIDER']._serialized_start=791
+  _globals['_PORTPROVIDER']._serialized_end=1168
 # @@protoc_insertion_point(module_scope)

@@ -15,17 +15,19 @@ class Owner(_message.Message):
     def __init__(self, node: _Optional[str] = ..., pool: _Optional[str] = ...) -> None: ...
 
 class Port(_message.Message):
-    __slots__ = ("id", "mac", "leftover")
+    __slots__ = ("id", "mac", "leftover", "request")
     ID_FIELD_NUMBER: _ClassVar[int]
     MAC_FIELD_NUMBER: _ClassVar[int]
     LEFTOVER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
     id: str
     mac: str
     leftover: bool
-    def __init__(self, id: _Optional[str] = ..., mac: _Optional[str] = ..., leftover: bool = ...) -> None: ...
+    request: str
+    def __init__(self, id: _Optional[str] = ..., mac: _Optional[str] = ..., leftover: bool = ..., request: _Optional[str] = ...) -> None: ...
 
 class AttachRequest(_message.Message):
-    __slots__ = ("owner", "parameters")
+    __slots__ = ("owner", "parameters", "request")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -35,9 +37,11 @@ class AttachRequest(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     OWNER_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
     owner: Owner
     parameters: _containers.ScalarMap[str, str]
-    def __init__(self, owner: _Optional[_Union[Owner, _Mapping]] = ..., parameters: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    request: str
+    def __init__(self, owner: _Optional[_Union[Owner, _Mapping]] = ..., parameters: _Optional[_Mapping[str, str]] = ..., request: _Optional[str] = ...) -> None: ...
 
 class AttachResponse(_message.Message):
     __slots__ = ("port",)
