@@ -164,10 +164,7 @@ class Functions:
         await self._at(name, self._home)
 
     def claimed(self, names: Iterable[str]) -> None:
-        """Hear that claims have these now, of which we know at once, and when it is over.
-
-        Nobody else need be asked whether what was just lent is in use.
-        """
+        """Hear that claims have these now: of that we know at once, and when it is over."""
         for name in names:
             self._fresh.pop(name, None)
 
@@ -238,15 +235,11 @@ class Functions:
 
     async def _settle(self, name: str, device: Device | None, pool: Pool | None) -> None:
         """Nobody has it: have it home, or bound and idle, unless it is lent meanwhile."""
-        record = self.records.get(name)
-        if record:
-            address = record.address
-        elif device and device.interface.pci:
-            address = device.interface.pci.address
-        else:
+        known = self.records.get(name) or (device.interface.pci if device else None)
+        if known is None:
             return
         step = "bind" if pool and _stays(pool) else "return"
-        await self._alone(name, address, lambda: self._idle(name, device, pool), step)
+        await self._alone(name, known.address, lambda: self._idle(name, device, pool), step)
 
     def _fits(self, record: FunctionRecord, pool: Pool) -> bool:
         """Whether what is bound is what the pool wants."""
@@ -369,8 +362,10 @@ class Functions:
         if not self._failures.forget(name) and after == before:
             return
         if after is None and before:
-            self._observer.returned(name, seconds)
-            _log.info("Function has its own driver again", extra={"device": name})
+            if there := self._bus.function(before.address).exists():
+                self._observer.returned(name, seconds)
+            said = "Function has its own driver again" if there else "Function was pulled"
+            _log.info(said, extra={"device": name})
         if after and (before is None or before.phase is not Phase.BOUND):
             self._observer.bound(name, seconds)
             extra = {"device": name, "address": after.address, "driver": after.target}

@@ -545,7 +545,10 @@ def test_a_group_that_a_stranger_has_open_is_not_lent(
     assert refused(kernel, tmp_path, one, VFIO) == f"{VF} is held by qemu-system-x86 (31)"
 
 
-def test_a_function_that_was_pulled_is_forgotten(kernel: Kernel, tmp_path: pathlib.Path) -> None:
+def test_a_function_that_was_pulled_is_forgotten(
+    kernel: Kernel, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     one = device(kernel)
 
     async def work(functions: Functions) -> None:
@@ -556,6 +559,7 @@ def test_a_function_that_was_pulled_is_forgotten(kernel: Kernel, tmp_path: pathl
         assert functions.records == {}
 
     Agent(kernel, tmp_path).run(work)
+    assert [one.message for one in caplog.records] == ["Function is bound", "Function was pulled"]
 
 
 def test_a_function_that_is_pulled_while_a_program_has_it_keeps_nobody_waiting(
