@@ -1,8 +1,9 @@
 """What the kernel tells of, kept until somebody takes it. The event loop's edge.
 
 Changes are told by netlink and, for what only sysfs shows (VFs that appear, a driver
-that is bound, an RDMA device), by uevents. Both are read as soon as they come, whatever
-the rest of the program waits for, so that the kernel need not drop any.
+that is bound, an RDMA device, a function that is pulled while a program has it), by
+uevents. Both are read as soon as they come, whatever the rest of the program waits for,
+so that the kernel need not drop any.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ BUFFER = 8 * 2**20  # bytes that the kernel keeps for us: thousands of changes
 
 _GROUPS = (1, 5, 7, 9, 11)  # RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
 _NEXTHOP_GROUP = 32  # since 5.3
-_UEVENT = re.compile(rb"\0SUBSYSTEM=(?:pci|virtio|infiniband)\0")
+_UEVENT = re.compile(rb"\0SUBSYSTEM=(?:pci|virtio|infiniband|vfio-dev)\0")
 _READS = 256  # at one go, so that a flood does not keep the event loop
 _PENDING = 10_000  # messages that we keep at most: some 15 MB
 
@@ -136,5 +137,9 @@ class Changes:
 
 
 def uevent_matters(data: bytes) -> bool:
-    """Whether a uevent is about what stands under links; those about links come by netlink."""
+    """Whether a uevent is about what stands under links; those about links come by netlink.
+
+    Of a function whose program the kernel waits for nothing is told but that it is no
+    vfio-dev any more (6.1).
+    """
     return bool(_UEVENT.search(data))
