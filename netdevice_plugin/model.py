@@ -166,7 +166,8 @@ class Protection:
     """Why a link stays on the host, in one plain line, and how strictly.
 
     A hard reason is final: a pool that names the link is a mistake. A soft one,
-    a link that looks like another program's, yields to a pool whose ifNames name it.
+    a link that looks like another program's or has virtual functions, yields to a pool
+    whose ifNames name it.
     """
 
     ifindex: int

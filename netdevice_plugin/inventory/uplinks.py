@@ -2,7 +2,8 @@
 
 A node that gives its uplink away is lost, so these rules know no exception: a link
 that carries a default route or the node's address, and all that it stands on or that
-stands on it. What only looks like another program's link can be had by naming it.
+stands on it. What only looks like another program's link can be had by naming it, and a
+physical function that has virtual ones, too.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Facts(NamedTuple):
     name: str
     uplink: str  # why it is one itself; empty if it is none
     stuck: str  # why it cannot be moved
-    others: str  # why it looks like another program's
+    others: str  # why it looks like another program's, or others depend on it
     master: int | None
     lower: int | None
     peered: bool  # `lower` is its peer
@@ -161,11 +162,16 @@ def _stuck(interface: Interface) -> str:
 
 
 def _others(interface: Interface) -> str:
-    """Say what makes it look like the link of a CNI or another program."""
+    """Say what makes it look like the link of a CNI or another program, or who depends on it.
+
+    Who has a physical function, and NET_ADMIN there, sets all its virtual ones up and down.
+    """
     if _OTHERS.fullmatch(interface.name):
         return "has the name of a container network's own link"
     if interface.kind in PEERED and interface.peer_netnsid is not None:
         return "has its peer in another network namespace, as a pod's link has"
+    if interface.pf and interface.pf.num_vfs:
+        return "has virtual functions, which it rules"
     return ""
 
 

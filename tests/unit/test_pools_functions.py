@@ -136,12 +136,14 @@ def test_a_function_without_a_link_is_for_userspace_pools_only() -> None:
 
 
 def test_what_a_userspace_pool_cannot_have_is_another_pools() -> None:
-    assert offered(seen(VETH, PF), dpdk(), LINKS) == {"eth1": "links", "ens1f0": "links"}
+    by_name = Pool(name="links", selectors=(Selector(if_names=("*", "ens1f0")),))
+    assert offered(seen(VETH, PF), dpdk(), by_name) == {"eth1": "links", "ens1f0": "links"}
+    assert offered(seen(VETH, PF), dpdk(), LINKS) == {"eth1": "links"}
 
 
 def test_why_a_link_is_no_function_for_a_program() -> None:
     switch = dataclasses.replace(NIC, name="rep0", port="pf0vf1")
-    assert reasons(seen(PF, VETH), dpdk()) == {
+    assert reasons(seen(PF, VETH), dpdk(Selector(if_names=("*", "ens1f0")))) == {
         "ens1f0": "has 4 virtual functions, which would go with its driver",
         "eth1": "is no PCI function, as the pool dpdk needs",
     }

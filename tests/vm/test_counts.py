@@ -24,7 +24,7 @@ pools:
   - pfNames: ["wan#0-3"]
 - name: others
   selectors:
-  - ifNames: ["pf?"]
+  - ifNames: ["pf?", pf1]
 """
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netdevice_plugin.errors import ConfigError
 from netdevice_plugin.inventory.uplinks import Guard, protect
-from netdevice_plugin.model import Address, Interface, Protection, Route
+from netdevice_plugin.model import Address, Interface, PhysicalFunction, Protection, Route
 
 
 def link(ifindex: int, name: str, **fields: object) -> Interface:
@@ -170,6 +170,13 @@ def test_names_that_are_nobodys_are_free(name: str) -> None:
 def test_a_peer_in_another_namespace_is_soft(kind: str) -> None:
     assert list(soft(link(2, "x0", kind=kind, peer_netnsid=0))) == ["x0"]
     assert soft(link(2, "x0", kind=kind, lower=3)) == {}
+
+
+def test_a_physical_function_yields_to_a_pool_that_names_it_while_it_has_virtual_ones() -> None:
+    nic = link(2, "ens1")
+    for number, reasons in (0, {}), (2, {"ens1": "has virtual functions, which it rules"}):
+        pf = PhysicalFunction(total_vfs=7, num_vfs=number)
+        assert soft(dataclasses.replace(nic, pf=pf)) == reasons
 
 
 def test_a_macvlan_whose_lower_link_is_elsewhere_is_free() -> None:
