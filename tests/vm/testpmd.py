@@ -51,6 +51,14 @@ class Testpmd:
         assert found, self.said
         return {direction: int(number) for direction, number in found}
 
+    def await_traffic(self, *ports: int) -> None:
+        """Return when each of them has received more than it had."""
+        before = {port: self.counts(port)["RX"] for port in ports}
+        deadline = time.monotonic() + PATIENCE
+        while any(self.counts(port)["RX"] == count for port, count in before.items()):
+            if time.monotonic() > deadline:
+                raise TestpmdError(f"no traffic:\n{self.said}")
+
     def quit(self) -> None:
         """Have it end, and return when it has nothing more to say."""
         os.write(self._terminal, b"quit\n")
