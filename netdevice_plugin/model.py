@@ -174,6 +174,7 @@ class Protection:
     reason: str
     hard: bool = True
     uplink: bool = False  # the node's own, or above or below such: none may be made on it either
+    namesake: bool = False  # of a lent link, and nothing else: a device by another name may be it
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

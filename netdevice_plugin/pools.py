@@ -87,6 +87,8 @@ class _Memory:
         for interface in (*snapshot.interfaces, *snapshot.functions):
             protection = None if interface.lent else protections.get(interface.ifindex)
             name = asked.get(interface.identity_mac.lower(), "") if asked else ""
+            if name and protection and protection.namesake:
+                protection = None  # it is not known by its name
             known = before.get(id(interface))
             if known is None or known[1:3] != (protection, name):
                 known = (interface, protection, name, _judge(pools, interface, protection, name))

@@ -279,5 +279,6 @@ def _protected(snapshot: Snapshot, merged: Sequence[Interface]) -> tuple[Protect
             known = found.get(one.ifindex)
             if known is None or not known.hard:
                 reason = f"has the name of {one.name}, which is in a pod"
-                found[one.ifindex] = Protection(ifindex=one.ifindex, reason=reason)
+                kept = Protection(ifindex=one.ifindex, reason=reason, namesake=known is None)
+                found[one.ifindex] = kept
     return tuple(found[ifindex] for ifindex in sorted(found))

@@ -2,7 +2,8 @@
 
     hypervisor.py DIRECTORY [--links]
 
-With `--links` a NIC is a link of the namespace that it runs in: a veth, called as its port.
+With `--links` a NIC is a link of the namespace that it runs in: a veth, called nic0 or as the
+kernel counts on, by which names that are free come again.
 While DIRECTORY/hold is there, an attach waits: `before` it does anything, or `after` all but
 its answer; DIRECTORY/held says that it does.
 """
@@ -72,7 +73,7 @@ class Hypervisor:
             state["made"] += 1
             number = state["made"]
             port = {
-                "id": f"nic{number}",
+                "id": f"port{number}",
                 "mac": f"02:00:00:00:02:{number:02x}",
                 "request": request.get("request", ""),
                 "parameters": request["parameters"],
@@ -80,13 +81,13 @@ class Hypervisor:
             state["ports"].append(port)
         if self.links:
             mac = ("address", port["mac"])
-            _ip("link", "add", port["id"], *mac, "type", "veth", "peer", "name", f"x{number}")
+            _ip("link", "add", "nic%d", *mac, "type", "veth", "peer", "name", f"x{number}")
         self._wait("after")
         return _shown(port)
 
     def _detach(self, port: str) -> None:
         if self.links and any(one["id"] == port for one in self.ports):
-            _ip("link", "del", port)
+            _ip("link", "del", port.replace("port", "x"))
         with self._locked() as state:
             state["ports"] = [one for one in state["ports"] if one["id"] != port]
 

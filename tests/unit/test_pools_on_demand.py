@@ -91,6 +91,17 @@ def test_a_nic_that_the_node_needs_is_not_even_the_claims() -> None:
     assert not any(one.interface.mac for one in found.devices)
 
 
+def test_a_nic_with_the_name_of_a_lent_one_is_itself_all_the_same() -> None:
+    lent, newcomer = nic(away=True), dataclasses.replace(nic(8), name="ens7")
+    why = Protection(ifindex=8, reason="has the name of ens7, which is in a pod", namesake=True)
+    for asked in ({MAC: "fast-0"}, {MAC: "fast-0", "02:00:00:00:00:08": "fast-1"}):
+        snapshot = Snapshot(interfaces=(lent, newcomer), protected=(why,))
+        found = pools.assign(snapshot, (ON_DEMAND,), asked)
+        here = {one.name: one.interface for one in found.devices if one.interface.mac}
+        assert here.get("fast-1") == (newcomer if len(asked) == 2 else None)
+        assert here["fast-0"] == lent
+
+
 def test_a_link_with_a_devices_name_is_not_both() -> None:
     namesake = dataclasses.replace(nic(8), name="fast-0")
     found = pools.assign(Snapshot(interfaces=(namesake,)), (OTHER, ON_DEMAND))

@@ -66,8 +66,9 @@ class Scene:
         }
         self.node.write({"pools": [pool]})
 
-    def start(self) -> Agent:
-        return self.node.start("--node-name", NODE, "--kubeconfig", self.kubeconfig)
+    def start(self, *options: str) -> Agent:
+        where = ("--node-name", NODE, "--kubeconfig", self.kubeconfig)
+        return self.node.start(*where, *options)
 
     def published(self) -> dict[str, Any]:
         """The devices in slices, and what is said of them."""
@@ -128,8 +129,17 @@ class Scene:
         return list(next(one["args"] for one in hooks if one["hookName"] == name)[1:])
 
     def nics(self) -> list[str]:
-        """The links that the provider has made and that are on the node."""
-        return sorted(name for name in self.node.netns.links() if name.startswith("nic"))
+        """The MACs of the links that the provider has made and that are on the node."""
+        links = self.node.netns.links().items()
+        return sorted(str(one["address"]) for name, one in links if name.startswith("nic"))
+
+    def networks(self) -> list[str]:
+        """Those of all ports that are attached."""
+        return [str(one["parameters"]["network"]) for one in self.hypervisor.ports]
+
+    def await_networks(self, *networks: str) -> None:
+        """Return when just these are attached."""
+        self.until(lambda: self.networks() == list(networks), f"just {networks}")
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         asyncio.run(_eventually(holds, what))
@@ -139,10 +149,8 @@ class Scene:
 
         def holds() -> bool:
             ports = self.hypervisor.ports
-            here = sorted(one["id"] for one in ports)
-            return here == self.nics() and sorted(
-                one["parameters"]["network"] for one in ports
-            ) == sorted(networks)
+            here = sorted(one["mac"] for one in ports)
+            return here == self.nics() and sorted(self.networks()) == sorted(networks)
 
         self.until(holds, f"{networks}: {self.hypervisor.ports}, {self.nics()}")
 
@@ -236,4 +244,27 @@ def test_killed_after_a_claim_is_over(scene: Scene) -> None:
     scene.kill(agent)
     agent = scene.start()
     scene.await_ports()
+    agent.stop()
+
+
+def test_nics_that_are_called_alike_are_two(scene: Scene, containers: Containers) -> None:
+    """Without udev a new NIC has the name that one in a pod has left free."""
+    agent, mover = scene.start(), scene.node.mover
+    claims = [scene.allocate("one", "fast-0"), scene.allocate("two", "fast-1", "red")]
+    started = []
+    for claim in claims:
+        assert scene.prepare(claim) == ""
+        words, home = scene.hook(claim, "createRuntime"), scene.hook(claim, "poststop")
+        assert words[words.index("--link") + 1] == "nic0"
+        container = containers.alone()
+        mover.run(*words, stdin=container.state()).ok()
+        started.append((container, home))
+    macs = [container.netns.links()["net1"]["address"] for container, _ in started]
+    assert macs == [one["mac"] for one in scene.hypervisor.ports]
+    for (container, home), claim in zip(started, claims, strict=True):
+        before = scene.networks()
+        container.end()
+        mover.run(*home, stdin=container.stopped()).ok()
+        scene.unprepare(claim)
+        scene.await_networks(*before[1:])
     agent.stop()
