@@ -90,6 +90,10 @@ class Claiming:
         self.server.cluster.update(made, status=True)
         return ClaimRef(namespace="default", name=name, uid=made["metadata"]["uid"])
 
+    def forget(self, claim: ClaimRef) -> None:
+        """Have it that there is no such claim."""
+        self.server.cluster.delete("resourceclaims", claim.name, claim.namespace)
+
     async def dialled(self, call: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T:
         path = await self.registry.take()
         async with channel(path) as to:

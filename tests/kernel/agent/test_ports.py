@@ -151,3 +151,29 @@ def test_nics_that_are_called_alike_are_two(scene: Scene, containers: Containers
         scene.unprepare(claim)
         scene.await_networks(*before[1:])
     agent.stop()
+
+
+def test_the_agent_is_killed_while_a_pod_has_the_nic(scene: Scene, containers: Containers) -> None:
+    agent, mover = scene.start(), scene.node.mover
+    claim = scene.allocate("one", "fast-0")
+    assert scene.prepare(claim) == ""
+    words, home = scene.hook(claim, "createRuntime"), scene.hook(claim, "poststop")
+    container = containers.alone()
+    mover.run(*words, stdin=container.state()).ok()
+    scene.kill(agent)
+    agent = scene.start()
+    assert scene.prepare(claim) == ""  # as a kubelet does that was started again
+    assert scene.hook(claim, "createRuntime") == words
+    scene.kill(agent)
+    scene.forget(claim)  # and nobody ever unprepares it
+    agent = scene.start()
+    scene.until(lambda: bool(scene.registry.found()), "it is there")
+    assert scene.networks() == ["blue"]
+    container.end()
+    mover.run(*home, stdin=container.stopped()).ok()
+    other = scene.allocate("two", "fast-0", "red")
+    assert scene.prepare(other) == ""
+    scene.await_ports("red")
+    scene.unprepare(other)
+    scene.await_ports()
+    agent.stop()
