@@ -12,7 +12,7 @@ from netdevice_plugin.doctor.finding import Finding, fail, ok, warn
 from netdevice_plugin.doctor.host import Host
 from netdevice_plugin.provisioning import VfSettings
 
-OVERLAY = "deploy/components/functions"
+OVERLAY = "deploy/components/functions or, without Kubernetes, deploy/systemd/functions.conf"
 
 _NET_ADMIN = 12  # its bit, capability.h
 _EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]{1,16})$", re.MULTILINE)
@@ -79,7 +79,7 @@ def _links(facts: Privileges, config: Config, title: str) -> Iterator[Finding]:
     userspace = [pool for pool in config.pools if pool.userspace]
     if not userspace:
         return
-    remedy = f"install it with {OVERLAY}, which grants NET_ADMIN"
+    remedy = f"grant NET_ADMIN: {OVERLAY}"
     settings = [pool.name for pool in userspace if pool.vf != VfSettings()]
     if facts.net_admin is None:
         yield warn("agent/net-admin", title, "its capabilities cannot be seen", _UNSEEN)
