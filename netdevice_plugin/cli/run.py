@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -29,9 +31,13 @@ def _node_name(context: click.Context, option: click.Parameter, value: str | Non
         raise click.BadParameter(f"{value!r} {error}", context, option) from error
 
 
-def _quit(_number: int, _frame: object) -> None:
-    """End at once: nothing has begun. Process 1 of a container has no handler of its own."""
-    raise SystemExit(0)
+def end_at_once(_number: int, _frame: object) -> None:
+    """Handle SIGTERM while nothing has begun: process 1 of a container has no handler of its own.
+
+    It raises nothing, for Python lets no exception out of what it calls for a weak reference that
+    dies, and each import has one: the agent would be there, and know of no signal.
+    """
+    os._exit(0)
 
 
 _ARENA_MAX = -8  # malloc.h
@@ -118,7 +124,7 @@ def run(  # noqa: PLR0913 - an argument for each option
     import logging  # noqa: PLC0415 - not for --help
     import signal  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, _quit)  # until the agent has its own
+    signal.signal(signal.SIGTERM, end_at_once)  # until the agent has its own
     _share_memory()
     from netdevice_plugin.operations import logs  # noqa: PLC0415
     from netdevice_plugin.operations.http import parse_listen  # noqa: PLC0415
@@ -157,8 +163,6 @@ def leave() -> None:
     """
     import contextlib  # noqa: PLC0415 - not for --help
     import logging  # noqa: PLC0415
-    import os  # noqa: PLC0415
-    import sys  # noqa: PLC0415
 
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
