@@ -104,7 +104,8 @@ class Kubelet:
         self.interfere(point, resource)
 
     def _end(self, *, leave_sockets: bool) -> None:
-        life, self._life = self.life, None
+        with self.changes.lock:  # who sees a change asks whether it runs, and then for the run
+            life, self._life = self.life, None
         life.close(leave_sockets=leave_sockets)
         self._calls += [*life.admission.calls, *life.dra.calls]
 
