@@ -10,12 +10,12 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from netdevice_plugin.errors import FunctionError
 from netdevice_plugin.functions.lending import NOTED
-from netdevice_plugin.functions.merge import merge
+from netdevice_plugin.functions.merge import is_awaited, merge
 from netdevice_plugin.functions.record import FunctionRecord
 from netdevice_plugin.model import VIA_DRA, Device, Pool, Snapshot
 from netdevice_plugin.offering import InUse, Listing, Offering
@@ -25,6 +25,7 @@ from netdevice_plugin.serving.errors import UnhealthyDeviceError
 
 ASK_AGAIN = 5.0  # seconds between questions whether a pod still has what no hook gives back
 AGAIN = 10.0  # seconds until records that could not be read are read again
+SEEN = 2.0  # seconds in which the link of a function that is home shows
 
 _UNREAD = "the records of functions have not been read yet"
 
@@ -54,6 +55,9 @@ class Lender(Protocol):
 
     async def release(self, name: str) -> None:
         """Nobody has it."""
+
+    def there(self, address: str) -> bool:
+        """Whether a function was not pulled."""
 
     def claimed(self, names: Iterable[str]) -> None:
         """Claims have these now."""
@@ -93,6 +97,8 @@ class Readying:
         self._listings: Mapping[str, Listing] = {}
         self._in_use = InUse()
         self._shown = Snapshot()
+        self._bound: Mapping[str, FunctionRecord] = {}
+        self._home: dict[str, tuple[FunctionRecord, float]] = {}  # not seen there yet; since when
         self._trouble = _UNREAD
         self._began = False
         self._news = asyncio.Event()
@@ -103,8 +109,12 @@ class Readying:
     # ---- for a turn
 
     def complete(self, snapshot: Snapshot) -> Snapshot:
-        """Show functions that are bound as they were before."""
-        self._shown = merge(snapshot, self._functions.records.values(), self._shown)
+        """Show functions that are bound, or home and not seen there yet, as they were before."""
+        records = self._functions.records
+        self._home = dict(self._awaited(records, snapshot))
+        self._bound = records
+        home = (record for record, _ in self._home.values())
+        self._shown = merge(snapshot, (*records.values(), *home), self._shown)
         return self._shown
 
     def nodes(self, device: Device, pools: Mapping[str, Pool]) -> tuple[Node, ...]:
@@ -174,6 +184,18 @@ class Readying:
             await self._functions.close()
 
     # ---- how
+
+    def _awaited(
+        self, records: Mapping[str, FunctionRecord], snapshot: Snapshot
+    ) -> Iterator[tuple[str, tuple[FunctionRecord, float]]]:
+        """Find those that are home, and whose links the inventory has not heard of yet."""
+        now = time.monotonic()
+        known = {name: (record, now) for name, record in self._bound.items()} | self._home
+        for name, (record, since) in known.items():
+            if name in records or now - since > SEEN or not is_awaited(record, snapshot):
+                continue
+            if self._functions.there(record.address):
+                yield name, (record, since)
 
     async def _load(self) -> None:
         """Read the records, however long it takes until that can be done."""

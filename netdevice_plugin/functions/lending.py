@@ -98,7 +98,9 @@ class Functions:
         """
         self._unread = await self._turns.run(self._store.load)
         for device, reason in self._unread.items():
-            _log.error("Record of a function cannot be used", extra=_extra(device, reason))
+            _log.error(
+                "Record of a function cannot be used", extra={"device": device, "reason": reason}
+            )
         found = self.records.values()
         now = self._clock()
         self._fresh = {one.device: now for one in found if one.phase is Phase.BOUND and one.holder}
@@ -140,9 +142,8 @@ class Functions:
         name = device.name
         self._fresh[name] = self._clock()  # before, so that nobody brings it home meanwhile
         pci = device.interface.pci
-        address = pci.address if pci else name
         job = functools.partial(self._lend, device, pool, settings, holder or name)
-        await self._alone(name, address, job, "bind")
+        await self._alone(name, pci.address if pci else name, job, "bind")
         self._fresh[name] = self._clock()
         self._wake(GRACE)
         return self.nodes(device, pool)
@@ -162,6 +163,10 @@ class Functions:
         """
         self._fresh.pop(name, None)
         await self._at(name, self._home)
+
+    def there(self, address: str) -> bool:
+        """Whether a function is on the bus."""
+        return self._bus.function(address).exists()
 
     def claimed(self, names: Iterable[str]) -> None:
         """Hear that claims have these now: of that we know at once, and when it is over."""
@@ -235,11 +240,9 @@ class Functions:
 
     async def _settle(self, name: str, device: Device | None, pool: Pool | None) -> None:
         """Nobody has it: have it home, or bound and idle, unless it is lent meanwhile."""
-        known = self.records.get(name) or (device.interface.pci if device else None)
-        if known is None:
-            return
-        step = "bind" if pool and _stays(pool) else "return"
-        await self._alone(name, known.address, lambda: self._idle(name, device, pool), step)
+        if known := self.records.get(name) or (device.interface.pci if device else None):
+            step = "bind" if pool and _stays(pool) else "return"
+            await self._alone(name, known.address, lambda: self._idle(name, device, pool), step)
 
     def _fits(self, record: FunctionRecord, pool: Pool) -> bool:
         """Whether what is bound is what the pool wants."""
@@ -324,7 +327,8 @@ class Functions:
 
     def _home(self, record: FunctionRecord) -> None:
         for problem in self._binding.home(record).problems:
-            _log.warning("Link is not as it was", extra=_extra(record.device, problem))
+            extra = {"device": record.device, "reason": problem}
+            _log.warning("Link is not as it was", extra=extra)
 
     # How it is done: one at a time, to the end, and told.
 
@@ -362,7 +366,7 @@ class Functions:
         if not self._failures.forget(name) and after == before:
             return
         if after is None and before:
-            if there := self._bus.function(before.address).exists():
+            if there := self.there(before.address):
                 self._observer.returned(name, seconds)
             said = "Function has its own driver again" if there else "Function was pulled"
             _log.info(said, extra={"device": name})
@@ -394,7 +398,3 @@ class Functions:
 
 def _stays(pool: Pool) -> bool:
     return bool(pool.userspace and pool.userspace.bind_at is BindAt.START)
-
-
-def _extra(device: str, reason: str) -> dict[str, str]:
-    return {"device": device, "reason": reason}

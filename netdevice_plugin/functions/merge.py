@@ -35,6 +35,11 @@ def merge(
     return dataclasses.replace(snapshot, functions=tuple(sorted(functions, key=_address)))
 
 
+def is_awaited(record: FunctionRecord, snapshot: Snapshot) -> bool:
+    """Whether the link of a function that is home again is not in a snapshot yet."""
+    return record.link is not None and record.address not in _addresses(snapshot.interfaces)
+
+
 def _address(function: Interface) -> str:
     return function.pci.address if function.pci else ""
 

@@ -125,6 +125,7 @@ def test_testpmd_has_a_vf_as_its_claim_wants_it_and_the_vf_is_a_link_again_after
             assert program.counts(0)["TX"] >= 3
     assert eventually(HOST, lambda: vf.link == vf.name)
     scene.claims.await_slices(pods.device(vf))
+    assert not scene.agent.lines("Device is gone")  # not even for a moment
     assert outline(vf) == own
     assert {**vf_info(pf, 0), "address": ""} == {**settings, "address": ""}  # which the VF tells
     assert not list(CDI.glob("*-claim_*"))

@@ -11,7 +11,7 @@ import pytest
 
 from netdevice_plugin.agent.readying import Readying
 from netdevice_plugin.errors import FunctionError
-from netdevice_plugin.functions.record import FunctionRecord, Phase
+from netdevice_plugin.functions.record import FunctionRecord, Link, Phase
 from netdevice_plugin.model import Device, Interface, Listed, PciDevice, Pool, Snapshot
 from netdevice_plugin.offering import InUse, Listing, Offering
 from netdevice_plugin.operations.hardware import HardwareMetrics
@@ -56,6 +56,7 @@ class Functions:
         self.released: list[str] = []
         self.reconciled: list[tuple[dict[str, BindAt], frozenset[str]]] = []
         self.claims: set[str] = set()
+        self.pulled: set[str] = set()
         self.again = asyncio.Event()
         self.closed = False
 
@@ -92,6 +93,9 @@ class Functions:
     async def release(self, name: str) -> None:
         self.released.append(name)
         self.records = {key: one for key, one in self.records.items() if key != name}
+
+    def there(self, address: str) -> bool:
+        return address not in self.pulled
 
     def claimed(self, names: Iterable[str]) -> None:
         self.claims.update(names)
@@ -168,6 +172,35 @@ def test_links_cost_nothing() -> None:
         assert scene.readying.nodes(link, {"net": plain}) == ()
         snapshot = Snapshot(interfaces=(link.interface,))
         assert scene.readying.complete(snapshot) is snapshot
+
+    running(test)()
+
+
+def test_a_function_that_is_home_is_shown_as_before_until_its_link_is_heard_of() -> None:
+    async def test(scene: Scene) -> None:
+        a = device(A)
+        await scene.functions.lend(a, POOL, VfSettings())
+        pci = a.interface.pci
+        bound = Snapshot(functions=(dataclasses.replace(a.interface, driver="vfio-pci"),))
+        link = Interface(ifindex=7, name="eth1", pci=pci)
+        mine = Link(name="eth1", mac="02:00:00:00:00:01")
+        records = scene.functions.records = {
+            name: dataclasses.replace(record, link=mine)
+            for name, record in scene.functions.records.items()
+        }
+        shown = [scene.readying.complete(bound)]
+        scene.functions.records = {}
+        between = Snapshot(), bound, Snapshot()  # in whatever order the inventory sees them
+        shown += map(scene.readying.complete, between)
+        assert [[one.name for one in it.functions] for it in shown] == [["eth1"]] * 4
+        home = Snapshot(interfaces=(link,))
+        assert scene.readying.complete(home) is home
+        assert scene.readying.complete(Snapshot()) == Snapshot()
+        scene.functions.records = records
+        scene.readying.complete(bound)
+        scene.functions.records = {}
+        scene.functions.pulled = {A}
+        assert scene.readying.complete(Snapshot()) == Snapshot()
 
     running(test)()
 
