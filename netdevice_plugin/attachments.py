@@ -10,20 +10,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from netdevice_plugin import model
 from netdevice_plugin.errors import AttachmentError
+from netdevice_plugin.recordlines import MAX_SIZE, NUMBER, Lines, problem, unescape
 
-MAX_SIZE = 8 * 2**20  # bytes; a record with 10,000 routes has a tenth of that
-
-_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
-_UNESCAPED = re.compile(rb"[\x00-\x1f\x7f]|\\(?!x[0-9a-fA-F]{2})")
-_NUMBER = re.compile(r"[0-9]{1,20}")
-_HEX = re.compile(r"([0-9a-fA-F]{2})*")
 _U32, _U64 = 2**32 - 1, 2**64 - 1
 
 
@@ -161,7 +155,7 @@ def errors(run_dir: Path) -> tuple[Failure, ...]:
         with contextlib.suppress(FileNotFoundError):
             text = _read(path).decode("utf-8", "replace").strip()
             when, _, message = text.partition(" ")
-            known = bool(message and _NUMBER.fullmatch(when))
+            known = bool(message and NUMBER.fullmatch(when))
             failure = Failure(path.name, message if known else text, int(when) if known else None)
             failures.append(failure)
     return tuple(failures)
@@ -196,7 +190,7 @@ def parse(data: bytes, path: Path) -> Attachment:
     Keys that are not known are ignored. Raises AttachmentError, which names the
     file, the line and the remedy.
     """
-    record = _Record(data, path)
+    record = Lines(data, path)
     device = record.text("device", required=True)
     if device != path.name:
         raise record.error("device", f"{device[:80]!r} in the file of {path.name!r}")
@@ -224,88 +218,7 @@ def parse(data: bytes, path: Path) -> Attachment:
     )
 
 
-class _Record:
-    """The lines of one file by key, and typed access that names the line when it fails."""
-
-    def __init__(self, data: bytes, path: Path) -> None:
-        self.path = path
-        self.lines: dict[str, list[tuple[int, bytes]]] = {}
-        if len(data) > MAX_SIZE:
-            raise _problem(path, f"is larger than {MAX_SIZE} bytes")
-        lines = data.split(b"\n")
-        if lines[0] != b"format=1":
-            raise self._unknown_format(lines[0])
-        if lines.pop():
-            raise _problem(f"{path}:{len(lines) + 1}", "the last line is cut short")
-        for number, line in enumerate(lines, 1):
-            self._add(number, line)
-
-    def _unknown_format(self, line: bytes) -> AttachmentError:
-        if re.fullmatch(rb"format=[0-9]{1,9}", line):
-            text = f"{self.path}:1: record {line.decode()} is not known here"
-            return AttachmentError(text, hint="a newer netdevice-mover wrote it; upgrade this side")
-        return _problem(f"{self.path}:1", "is not a record: the first line is not format=1")
-
-    def _add(self, number: int, line: bytes) -> None:
-        key, equals, value = line.partition(b"=")
-        if not equals:
-            raise _problem(f"{self.path}:{number}", "is not key=value")
-        if _UNESCAPED.search(value):
-            raise _problem(f"{self.path}:{number}", "holds a control byte or a bare backslash")
-        self.lines.setdefault(key.decode("utf-8", "replace"), []).append((number, value))
-
-    def error(self, key: str, what: str, line: int | None = None) -> AttachmentError:
-        if line is None and key in self.lines:
-            line = self.lines[key][-1][0]
-        return _problem(f"{self.path}:{line}" if line else self.path, f"{key}: {what}")
-
-    def every(self, key: str) -> list[tuple[int, bytes]]:
-        """List the values of a key as they are written, with their lines."""
-        return self.lines.get(key, [])
-
-    def every_text(self, key: str) -> tuple[str, ...]:
-        return tuple(_unescape(value) for _, value in self.every(key))
-
-    def text(self, key: str, *, required: bool = False) -> str:
-        found = self.every_text(key)
-        if len(found) > 1:
-            raise self.error(key, "given more than once")
-        if required and not (found and found[0]):
-            raise self.error(key, "is missing")
-        return found[0] if found else ""
-
-    def link_name(self, key: str, *, required: bool = False) -> str:
-        name = self.text(key, required=required)
-        if len(name.encode("utf-8", "surrogateescape")) > 15 or re.search(r"[\s/\0]", name):
-            raise self.error(key, f"{name!r} is no name of a link")
-        return name
-
-    def number(self, key: str, top: int) -> int | None:
-        text = self.text(key)
-        if not text:
-            return None
-        if not _NUMBER.fullmatch(text) or int(text) > top:
-            raise self.error(key, f"{text[:40]!r} is not a number from 0 to {top}")
-        return int(text)
-
-    def ifindex(self, key: str) -> int | None:
-        return self.number(key, 2**31 - 1) or None  # 0 is for one that is not known
-
-    def hex(self, key: str) -> bytes:
-        self.text(key)
-        return b"".join(self.every_hex(key))
-
-    def every_hex(self, key: str) -> tuple[bytes, ...]:
-        found = []
-        for line, value in self.every(key):
-            text = _unescape(value)
-            if not _HEX.fullmatch(text):
-                raise self.error(key, f"{text[:40]!r} is not hex", line)
-            found.append(bytes.fromhex(text))
-        return tuple(found)
-
-
-def _phase(record: _Record) -> Phase:
+def _phase(record: Lines) -> Phase:
     text = record.text("phase", required=True)
     try:
         return Phase(text)
@@ -313,25 +226,25 @@ def _phase(record: _Record) -> Phase:
         raise record.error("phase", f"{text[:40]!r} is none of those known") from None
 
 
-def _namespace(record: _Record, key: str) -> tuple[int, int] | None:
+def _namespace(record: Lines, key: str) -> tuple[int, int] | None:
     text = record.text(key)
     device, _, inode = text.partition(":")
-    if text and not (_NUMBER.fullmatch(device) and _NUMBER.fullmatch(inode)):
+    if text and not (NUMBER.fullmatch(device) and NUMBER.fullmatch(inode)):
         raise record.error(key, f"{text[:40]!r} is not <st_dev>:<st_ino>")
     return (int(device), int(inode)) if text else None
 
 
-def _holder(record: _Record, line: int, value: bytes) -> Holder:
+def _holder(record: Lines, line: int, value: bytes) -> Holder:
     # Spaces, slashes and a lone dash inside of a field are escaped: split first.
     fields = value.split(b" ")
     if len(fields) != 7 or not all(fields):
         text = value[:80].decode("utf-8", "replace")
         raise record.error("holder", f"{text!r} does not have seven fields", line)
     first, _, last = fields.pop(4).rpartition(b"/")
-    words = ["" if field == b"-" else _unescape(field) for field in (*fields, first, last)]
+    words = ["" if field == b"-" else unescape(field) for field in (*fields, first, last)]
     container, pid, start_time, since, uid, container_name, namespace, pod = words
     for number in (pid, start_time, since):
-        if number and (not _NUMBER.fullmatch(number) or int(number) > _U64):
+        if number and (not NUMBER.fullmatch(number) or int(number) > _U64):
             raise record.error("holder", f"{number[:40]!r} is not a number", line)
     return Holder(
         container=container,
@@ -345,7 +258,7 @@ def _holder(record: _Record, line: int, value: bytes) -> Holder:
     )
 
 
-def _identity(record: _Record) -> Identity:
+def _identity(record: Lines) -> Identity:
     return Identity(
         link=record.link_name("spec.link"),
         ifindex=record.ifindex("spec.ifindex"),
@@ -355,7 +268,7 @@ def _identity(record: _Record) -> Identity:
     )
 
 
-def _host_link(record: _Record) -> HostLink:
+def _host_link(record: Lines) -> HostLink:
     ifindex = record.ifindex("link.ifindex")
     if ifindex is None:
         raise record.error("link.ifindex", "is missing")
@@ -382,7 +295,7 @@ def _host_link(record: _Record) -> HostLink:
     )
 
 
-def _born_link(record: _Record) -> HostLink:
+def _born_link(record: Lines) -> HostLink:
     """Take the link as it is in the pod: it has never been on the host."""
     return HostLink(
         name=record.link_name("link.name", required=True),
@@ -390,11 +303,6 @@ def _born_link(record: _Record) -> HostLink:
         kind=record.text("born"),
         mac=record.text("pod.mac").lower(),
     )
-
-
-def _unescape(value: bytes) -> str:
-    plain = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), value)
-    return plain.decode("utf-8", "surrogateescape")
 
 
 def device_files(directory: Path) -> Iterator[Path]:
@@ -412,18 +320,10 @@ def _read(path: Path) -> bytes:
     """Read a file, but no more than shows that it is too large; FileNotFoundError passes."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block us for ever
-            raise _problem(path, "is not a regular file")
+            raise problem(path, "is not a regular file")
         with path.open("rb") as file:
             return file.read(MAX_SIZE + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise AttachmentError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _problem(place: Path | str, what: str) -> AttachmentError:
-    return AttachmentError(
-        f"{place}: {what}",
-        hint="the link may still be in the namespace pinned under netns/ beside it: "
-        "move it home by hand with ip link, then remove the file",
-    )
