@@ -26,7 +26,9 @@ _log = logging.getLogger(__name__)
 class Kept(Protocol):
     """What is needed of `Claims`."""
 
-    problems: tuple[str, ...]
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line for each checkpoint that cannot be read."""
 
     async def restore(self, *, thoroughly: bool = True) -> tuple[str, ...]:
         """Put right all files; returns a line for each that cannot be."""

@@ -9,37 +9,29 @@ mover does at the container's start: no link is touched here.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import dataclasses
-import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-from netdevice_plugin.dra import allocation, attaching, claimfiles, holdings
+from netdevice_plugin.dra import allocation, attaching, claimfiles, holdings, lending
+from netdevice_plugin.dra.book import Book
 from netdevice_plugin.dra.claim import Allocation, ClaimRef, Result
 from netdevice_plugin.dra.claimfiles import Given
 from netdevice_plugin.dra.cluster.errors import NotFoundError
 from netdevice_plugin.dra.giving import Place, absent, give
-from netdevice_plugin.dra.locking import Locks, Turn
+from netdevice_plugin.dra.lending import Lend
+from netdevice_plugin.dra.locking import Locks
 from netdevice_plugin.dra.observer import Observer, Silence
 from netdevice_plugin.dra.questions import Questions
-from netdevice_plugin.dra.writing import Files
 from netdevice_plugin.errors import ClaimError, ClusterError, NetdevError
-from netdevice_plugin.model import Device, pci_address_of
-from netdevice_plugin.provisioning import Node, VfSettings
 
-THREADS = 8  # most of their time is fsync's, which the file system puts together
 PATIENCE = 10.0  # seconds for the API server; there may be two questions, and the kubelet waits 45
 ARRIVAL = 20.0  # seconds for NICs to be attached and here; the next Prepare finds what is under way
 
-__all__ = ("Claims", "Lend", "Place", "Prepared")
+__all__ = ("Claims", "Place", "Prepared")
 
-# Makes a device of a pool ready, with these settings and for whom, and names its nodes.
-Lend = Callable[[str, Device, VfSettings, str], Awaitable[tuple[Node, ...]]]
-
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
@@ -73,30 +65,34 @@ class Claims:
         self._lend = lend
         self.driver = place.driver
         self.node = place.node
-        self.problems: tuple[str, ...] = ()  # a line for each checkpoint that cannot be read
-        self.loaded = False  # all that was prepared before is known
         self._place = place
         self._changed = changed
         self._observer = observer or Silence()
         self._arrival = arrival
-        self._known: dict[str, Allocation] = {}
-        self._held: Mapping[str, ClaimRef] = {}
-        self._files = Files(place)
+        self._book = Book(place, changed)
         self._locks = Locks()
-        self._turn = Turn(place.data_dir, self._refresh)
-        self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="claims")
         self._working: set[asyncio.Task[object]] = set()
         self._questions = Questions(place, patience)
 
     @property
     def held(self) -> Mapping[str, ClaimRef]:
         """Whose each device is; without those that a claim may only look at."""
-        return self._held
+        return self._book.held
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line for each checkpoint that cannot be read."""
+        return self._book.problems
+
+    @property
+    def loaded(self) -> bool:
+        """Whether all that was prepared before is known."""
+        return self._book.loaded
 
     @property
     def allocations(self) -> tuple[Allocation, ...]:
         """What was prepared, by claim."""
-        return tuple(self._known[uid] for uid in sorted(self._known))
+        return self._book.allocations
 
     async def load(self) -> None:
         """Find out what was prepared before, by whatever agent. Raises ClaimError."""
@@ -156,7 +152,7 @@ class Claims:
 
     async def close(self) -> None:
         """Finish what is being written, and give up what waits for others; for good."""
-        self._turn.give_up()
+        self._book.turn.give_up()
         self._questions.give_up()
         while self._working:
             await asyncio.wait(set(self._working))
@@ -174,7 +170,7 @@ class Claims:
             task.exception()  # it is seen, even if nobody waits for it any more
 
     async def _load(self) -> None:
-        async with self._turn:
+        async with self._book.turn:
             pass
 
     async def _prepare(self, ref: ClaimRef) -> tuple[Prepared, ...]:
@@ -197,7 +193,7 @@ class Claims:
         whole = [one for one in self.allocations if not absent(self._place, one)]
         if thoroughly:
             return whole
-        intact = await self._thread(self._files.intact)
+        intact = await self._book.intact()
         return [
             one
             for one in whole
@@ -216,11 +212,11 @@ class Claims:
 
     async def _restore(self, ref: ClaimRef) -> bool:
         async with self._locks.holding([_lock(ref)]):
-            known = self._known.get(ref.uid)
+            known = self._book.known(ref.uid)
             if known is None:
                 return False
-            async with self._locks.holding(holdings.owned(known)), self._turn:
-                return self._known.get(ref.uid) == known and await self._write(known)
+            async with self._locks.holding(holdings.owned(known)), self._book.turn:
+                return self._book.known(ref.uid) == known and await self._write(known)
 
     async def _let_go(self, one: Allocation, unused: Callable[[], bool]) -> bool:
         async with self._locks.holding([_lock(one.claim)]):
@@ -230,31 +226,31 @@ class Claims:
                 reason = str(error)
             else:
                 return False
-            async with self._locks.holding(holdings.owned(one)), self._turn:
-                if self._known.get(one.claim.uid) != one or not unused():
+            async with self._locks.holding(holdings.owned(one)), self._book.turn:
+                if self._book.known(one.claim.uid) != one or not unused():
                     return False
-                await self._remove(one.claim.uid)
+                await self._book.remove(one.claim.uid)
         _log.warning("Claim let go, which is over", extra={**_about(one), "reason": reason})
         return True
 
     async def _orphans(self) -> frozenset[str]:
-        async with self._turn:
-            return await self._thread(self._files.orphans)
+        async with self._book.turn:
+            return await self._book.orphans()
 
     async def _remove_orphan(self, uid: str) -> bool:
-        async with self._locks.holding([_lock_of(uid)]), self._turn:
-            if uid not in await self._thread(self._files.orphans):
+        async with self._locks.holding([_lock_of(uid)]), self._book.turn:
+            if uid not in await self._book.orphans():
                 return False
-            await self._remove(uid)
+            await self._book.remove(uid)
         _log.warning("CDI file of a claim that is not prepared removed", extra={"uid": uid})
         return True
 
     async def _unprepare(self, ref: ClaimRef) -> None:
         async with self._locks.holding([_lock(ref)]):
-            async with self._turn:
-                known = self._known.get(ref.uid)
-            async with self._locks.holding(holdings.owned(known) if known else ()), self._turn:
-                await self._remove(ref.uid)
+            async with self._book.turn:
+                known = self._book.known(ref.uid)
+            async with self._locks.holding(self._book.owned(ref.uid)), self._book.turn:
+                await self._book.remove(ref.uid)
         if known:
             _log.info("Claim unprepared", extra=_about(known))
 
@@ -266,8 +262,8 @@ class Claims:
             hint = "a pod that uses it cannot start any more: delete the pod"
             raise ClaimError(f"{ref} is gone", hint=hint) from error
         except ClusterError as error:
-            async with self._turn:
-                known = self._known.get(ref.uid)
+            async with self._book.turn:
+                known = self._book.known(ref.uid)
             if known and known.claim == ref:
                 return known
             hint = "the kubelet tries again"
@@ -275,8 +271,7 @@ class Claims:
 
     def _devices(self, wanted: Allocation) -> frozenset[str]:
         """Name all devices that a change is about: those that the claim had before, too."""
-        known = self._known.get(wanted.claim.uid)
-        return holdings.owned(wanted) | (holdings.owned(known) if known else frozenset())
+        return holdings.owned(wanted) | self._book.owned(wanted.claim.uid)
 
     async def _attached(self, wanted: Allocation) -> Allocation:
         """Have the NICs attached that are for claims that ask; returns it with their MACs.
@@ -284,7 +279,7 @@ class Claims:
         It is written down first for what, then which they are. Raises ClaimError, also if it
         takes longer than the kubelet waits: it goes on meanwhile, and is found the next time.
         """
-        known = self._known.get(wanted.claim.uid)
+        known = self._book.known(wanted.claim.uid)
         wanted = attaching.remembering(wanted, known)
         if not (lacking := absent(self._place, wanted)):
             return wanted
@@ -297,8 +292,8 @@ class Claims:
         try:
             async with self._questions.within(self._arrival):
                 wanted = await attaching.ask(self._place, wanted, asked)
-            async with self._turn:
-                if wanted.claim.uid not in self._known:
+            async with self._book.turn:
+                if not self._book.known(wanted.claim.uid):
                     raise attaching.over(wanted)
                 await self._note(wanted)
             self._changed()  # so that the NIC is offered as what it is
@@ -310,15 +305,9 @@ class Claims:
 
     async def _note(self, wanted: Allocation) -> None:
         """Write down whose the devices are, before there is a NIC. Raises ClaimError."""
-        uid = wanted.claim.uid
-        known = self._known.get(uid)
-        give(self._place, wanted, holdings.owned(known) if known else (), early=True)
-        self._hold(uid, wanted)
-        try:
-            await self._thread(self._files.note, wanted)
-        except NetdevError:
-            self._hold(uid, await self._thread(self._files.look, uid) or known)
-            raise
+        give(self._place, wanted, self._book.owned(wanted.claim.uid), early=True)
+        async with self._book.trying(wanted):
+            await self._book.note(wanted)
 
     async def _settle(
         self, wanted: Allocation, write: Callable[[Allocation], Awaitable[object]]
@@ -326,8 +315,8 @@ class Claims:
         """Write it down once no other claim has any of its devices."""
         stale: list[Allocation] = []
         while True:
-            async with self._turn:
-                others = holdings.in_the_way(wanted, self._known.values())
+            async with self._book.turn:
+                others = self._book.in_the_way(wanted)
                 if all(other in stale for other in others):
                     for other in others:
                         await self._take_over(other, wanted)
@@ -356,97 +345,33 @@ class Claims:
         who = {"claim": str(wanted.claim), "before": str(other.claim)}
         _log.warning("Device taken over from a claim that is over", extra=who)
         self._observer.taken_over()
-        await self._remove(other.claim.uid)
+        await self._book.remove(other.claim.uid)
 
     async def _write(self, wanted: Allocation) -> bool:
-        """Write a claim down; returns whether its CDI file is another now. Raises ClaimError.
-
-        Its devices are its own before that: whatever is written, nobody is offered them.
-        """
-        uid = wanted.claim.uid
-        known = self._known.get(uid)
+        """Write a claim down; returns whether its CDI file is another now. Raises ClaimError."""
         given = self._give(wanted)
-        self._hold(uid, wanted)
-        try:
+        async with self._book.trying(wanted) as fresh:
             given = await self._ready(wanted, given)
-            return await self._thread(self._files.write, wanted, given, fresh=known is None)
-        except NetdevError:
-            self._hold(uid, await self._thread(self._files.look, uid) or known)
-            raise
+            return await self._book.write(wanted, given, fresh=fresh)
 
     def _give(self, wanted: Allocation) -> list[Given]:
-        known = self._known.get(wanted.claim.uid)
-        return give(self._place, wanted, holdings.owned(known) if known else ())
+        return give(self._place, wanted, self._book.owned(wanted.claim.uid))
 
     async def _ready_early(self, wanted: Allocation) -> None:
         """Bind what nobody has while other claims go on: it takes a while."""
-        if not any(pci_address_of(result.device) for result in wanted.results):
+        if not lending.concerns(wanted):
             return
-        async with self._turn:
-            if holdings.in_the_way(wanted, self._known.values()):
+        async with self._book.turn:
+            if self._book.in_the_way(wanted):
                 return
             given = self._give(wanted)
         await self._ready(wanted, given)
 
     async def _ready(self, wanted: Allocation, given: list[Given]) -> list[Given]:
-        """Have the devices bound that a program in the pod drives; they have nodes then.
-
-        All at once, and idempotent. Raises FunctionError.
-        """
-        if not any(map(_driven, given)):
+        if self._lend is None:
             return given
         holder = f"claim {wanted.claim.uid}"
-        results = await asyncio.gather(
-            *(self._lent(one, holder) for one in given), return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in results if not isinstance(result, BaseException)]
-
-    async def _lent(self, one: Given, holder: str) -> Given:
-        if not _driven(one) or self._lend is None:
-            return one
-        pool = one.result.pool.removeprefix(f"{self.node}/")
-        return one.with_nodes(await self._lend(pool, one.device, one.vf, holder))
-
-    async def _remove(self, uid: str) -> None:
-        await self._thread(self._files.remove, uid)
-        self._hold(uid, None)
-
-    def _hold(self, uid: str, now: Allocation | None) -> None:
-        """Note what a claim has now."""
-        if now is None:
-            self._known.pop(uid, None)
-        else:
-            self._known[uid] = now
-        self._tell()
-
-    async def _refresh(self) -> None:
-        """Note what all claims have: another instance may have changed it."""
-        before = self.problems
-        self._known, self.problems = await self._thread(self._files.scan)
-        self.loaded = True
-        for problem in self.problems:
-            if problem not in before:
-                _log.warning("Checkpoint of a claim cannot be read", extra={"reason": problem})
-        self._tell()
-
-    def _tell(self) -> None:
-        held = holdings.held(self._known.values())
-        if held != self._held:
-            self._held = held
-            self._changed()
-
-    async def _thread(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        loop = asyncio.get_running_loop()
-        work = functools.partial(function, *args, **kwargs)
-        return await loop.run_in_executor(self._threads, work)
-
-
-def _driven(one: Given) -> bool:
-    """Whether a program in the pod drives a device, which is not just looked at."""
-    return one.device.userspace and not one.result.admin
+        return await lending.ready(given, node=self.node, holder=holder, lend=self._lend)
 
 
 def _lock(ref: ClaimRef) -> str:

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from netdevice_plugin.dra.claims import THREADS
+from netdevice_plugin.dra.book import THREADS
 from netdevice_plugin.functions.lending import THREADS as BINDING
 from tests.e2e.agent import Agent
 

@@ -13,9 +13,10 @@ import cdi
 from netdevice_plugin import making
 from netdevice_plugin.cdifiles import MOVER_RUN_DIR, Delivery
 from netdevice_plugin.dra.claim import ClaimRef
-from netdevice_plugin.dra.claims import Claims, Lend, Place
+from netdevice_plugin.dra.claims import Claims, Place
 from netdevice_plugin.dra.cluster.errors import NotFoundError, UnreachableError
 from netdevice_plugin.dra.giving import Attach
+from netdevice_plugin.dra.lending import Lend
 from netdevice_plugin.dra.observer import Silence
 from netdevice_plugin.dra.parameters import API_VERSION, KIND
 from netdevice_plugin.model import Device, Injection, Interface, Listed, PciDevice
