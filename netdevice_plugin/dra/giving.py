@@ -87,7 +87,7 @@ def _device(place: Place, result: Result, wanted: Allocation, kept: Collection[s
     asked = parameters.Parameters()
     if not result.admin:
         asked = parameters.of_request(wanted.configs, result)
-        parameters.check(asked, device, where, delivery.injection)
+        parameters.check(asked, device, where, delivery.injection, delivery.vf)
     return Given(result=result, device=device, parameters=asked, delivery=delivery)
 
 

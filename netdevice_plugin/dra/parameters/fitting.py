@@ -24,6 +24,7 @@ _NATIVE = (
     "interfaceName can"
 )
 _NO_LINK = "cannot be had of a userspace device, which has no link in the pod; vf can"
+_AS_IT_IS = VfSettings()
 
 
 def pod_name(parameters: Parameters, interface: Interface) -> str:
@@ -47,10 +48,11 @@ def check(
     device: Device,
     where: str,
     injection: Injection = Injection.HOOK,
+    vf: VfSettings = _AS_IT_IS,
 ) -> None:
     """Check what is asked against the device, which `where` names in messages.
 
-    Raises ParameterError with every problem.
+    `vf` is what its pool has virtual functions be. Raises ParameterError with every problem.
     """
     interface = device.interface
     if device.userspace:
@@ -59,8 +61,8 @@ def check(
         problems = list(_check_only({"interface_name", "port"}, parameters, _NATIVE))
     else:
         problems = [*_check_link(parameters, interface), *_check_vlan(parameters, interface)]
-    if parameters.vf != VfSettings() and interface.vf is None and injection is Injection.HOOK:
-        problems.append("vf: the device is no virtual function")
+    if parameters.vf != _AS_IT_IS and injection is Injection.HOOK:
+        problems += _check_vf(parameters.vf.over(vf), interface)
     if parameters.port and not device.on_demand:
         problems.append("port: the NIC is there already, and is not attached for the claim")
     if problems:
@@ -111,6 +113,14 @@ def _check_only(allowed: Collection[str], parameters: Parameters, why: str) -> I
         if getattr(parameters, field.name) != getattr(nothing, field.name):
             key = "".join(map(str.title, field.name.split("_")))
             yield f"{key[0].lower()}{key[1:]}: {why}"
+
+
+def _check_vf(whole: VfSettings, interface: Interface) -> Iterator[str]:
+    if interface.vf is None:
+        yield "vf: the device is no virtual function"
+    elif whole.max_tx_rate and (least := whole.min_tx_rate or 0) > whole.max_tx_rate:
+        most = whole.max_tx_rate
+        yield f"vf: minTxRate, {least}, is more than maxTxRate, {most}: one of them is the pool's"
 
 
 def _check_link(parameters: Parameters, interface: Interface) -> Iterator[str]:

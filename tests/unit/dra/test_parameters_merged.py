@@ -417,6 +417,24 @@ def test_a_virtual_function_can_have_what_only_such_have() -> None:
     check(decoded(vf={"trust": True}, mac="02:00:00:00:00:01"), vf, "here")
 
 
+@pytest.mark.parametrize(
+    ("asked", "of_pool"),
+    [
+        ({"minTxRate": 200}, VfSettings(max_tx_rate=100)),
+        ({"maxTxRate": 9}, VfSettings(min_tx_rate=10)),
+    ],
+)
+def test_rates_of_claim_and_pool_have_to_go_together(
+    asked: dict[str, int], of_pool: VfSettings
+) -> None:
+    vf = device(changed(vf=VirtualFunction(number=3, pf_address="0000:03:00.0")))
+    with pytest.raises(InvalidParametersError, match="one of them is the pool's") as caught:
+        check(decoded(vf=asked), vf, "here", vf=of_pool)
+    assert caught.value.problems[0].startswith("here: vf: minTxRate, ")
+    check(decoded(vf=asked), vf, "here", vf=VfSettings(max_tx_rate=0))
+    check(Parameters(), vf, "here", vf=of_pool)  # the pool's own are none of a claim's business
+
+
 def test_a_link_that_is_to_be_made_has_no_mac_yet_and_may_have_neighbours() -> None:
     made = device(changed(kind="macvlan", ifindex=0, mac=""))
     check(decoded(neighbours=[{"address": "192.0.2.1", "mac": "02:00:00:00:00:01"}]), made, "here")
