@@ -34,8 +34,9 @@ def _node_name(context: click.Context, option: click.Parameter, value: str | Non
 def end_at_once(_number: int, _frame: object) -> None:
     """Handle SIGTERM while nothing has begun: process 1 of a container has no handler of its own.
 
-    It raises nothing, for Python lets no exception out of what it calls for a weak reference that
-    dies, and each import has one: the agent would be there, and know of no signal.
+    It raises nothing, for an exception may be dropped: by Python in what it calls for a weak
+    reference that dies, as each import has one, and by an extension that is just being imported,
+    as that of PyYAML. The agent would be there, and know of no signal.
     """
     os._exit(0)
 
