@@ -123,10 +123,7 @@ class Host:
 
     def head(self, path: str | os.PathLike[str], size: int) -> bytes:
         """Read a regular file's first bytes."""
-        with os.fdopen(os.open(self.local(path), _READ), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError("it is not a regular file")
-            return file.read(size)
+        return _head(self.local(path), size)
 
     def text(self, path: str | os.PathLike[str], limit: int = SMALL) -> str:
         """Read a file as text; bytes that are no UTF-8 survive as surrogates."""
@@ -261,7 +258,7 @@ class Host:
     def _process(self, pid: str, boot: int | None) -> Process | None:
         here = self.root / "proc" / pid
         try:
-            argv = (here / "cmdline").read_bytes()[:65536].rstrip(b"\0").split(b"\0")
+            argv = _head(here / "cmdline", SMALL).rstrip(b"\0").split(b"\0")
             if not argv[0] or here.stat().st_uid != self.owner or self._is_elsewhere(here):
                 return None
             program = ""
@@ -280,7 +277,7 @@ class Host:
             theirs, ours = (process / "root").stat(), self.root.stat()
             return (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino)
         with contextlib.suppress(OSError):
-            group = (process / "cgroup").read_bytes()[:65536]
+            group = _head(process / "cgroup", SMALL)
             return bool(_CONTAINER.search(group.decode("ascii", "replace")))
         return False
 
@@ -296,10 +293,18 @@ def _parts(path: str) -> list[str]:
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
+def _head(path: Path, size: int) -> bytes:
+    """Read what may be anything: a FIFO, too, which nobody writes to."""
+    with os.fdopen(os.open(path, _READ), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is not a regular file")
+        return file.read(size)
+
+
 def _started(process: Path, boot: int | None) -> float | None:
     with contextlib.suppress(OSError):
         # The second field, the command in parentheses, may itself hold spaces and parentheses.
-        fields = (process / "stat").read_bytes().rpartition(b")")[2].split()
+        fields = _head(process / "stat", SMALL).rpartition(b")")[2].split()
         if boot is not None and len(fields) > 19 and fields[19].isdigit():
             return boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
     return None

@@ -91,6 +91,14 @@ def test_processes_tell_what_they_run_and_since_when(root: Root) -> None:
     assert (second.name, second.started) == ("kubelet", BOOT + 90)
 
 
+@pytest.mark.parametrize("name", ["cmdline", "stat"])
+def test_a_process_that_is_told_of_by_a_fifo_makes_nobody_wait(root: Root, name: str) -> None:
+    for other in {"cmdline", "stat"} - {name}:
+        root.write(f"/proc/77/{other}", b"kubelet\0")
+    os.mkfifo(root.at(f"/proc/77/{name}"))
+    assert all(process.started is None for process in root.host().processes())
+
+
 def test_a_process_of_a_container_is_not_the_hosts(root: Root) -> None:
     root.process(7, "containerd")
     root.link("/proc/7/root", "/")  # our root, which is not that of the host
