@@ -179,8 +179,10 @@ class Sysfs:
         total = _number(function, "sriov_totalvfs") or 0
         if total <= 0:
             return None
-        number = max(0, _number(function, "sriov_numvfs") or 0)
-        return PhysicalFunction(total_vfs=total, num_vfs=number, vfs=self._virtfns(function))
+        # They are counted: who reads sriov_numvfs waits for whoever is making VFs, or takes one
+        # away that a program will not let go of.
+        vfs = self._virtfns(function)
+        return PhysicalFunction(total_vfs=total, num_vfs=len(vfs), vfs=vfs)
 
     def _vf(self, function: Path) -> VirtualFunction | None:
         pf = _link_name(function, "physfn")

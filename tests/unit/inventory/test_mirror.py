@@ -374,11 +374,11 @@ def test_all_devices_are_looked_up_again_when_one_changed(tree: Tree) -> None:
     before = made.snapshot()
     made.devices_changed()
     assert [link.interface.ifindex for link in made.wants().devices] == [2]
-    tree.file("devices/pci0000:00/0000:00:1c.0/0000:03:00.0/sriov_numvfs", "0")
+    (tree.path / "devices/pci0000:00/0000:00:1c.0/0000:03:00.0/virtfn0").unlink()
     described(made, tree)
     after = made.snapshot()
     assert after.reading != before.reading
-    assert [i.pf.num_vfs for s in (before, after) for i in s.interfaces if i.pf] == [2, 0]
+    assert [i.pf.num_vfs for s in (before, after) for i in s.interfaces if i.pf] == [2, 1]
 
 
 def test_a_vf_is_told_the_names_of_its_pf_whenever_they_change(tree: Tree) -> None:
