@@ -20,19 +20,24 @@ def merge(
     Name, altnames, MAC, MTU and addresses are those of the link that it had, drivers
     those before: pools select by these. A function that has its link is as it is. One
     that is in neither is between two drivers, or pulled, and is shown as it was in
-    `last`, the merged snapshot before this one: a pod may be about to have it.
+    `last`, the merged snapshot before this one: a pod may be about to have it. What the
+    mover has on record of a link on one, which was lost, is of no more use.
     """
     known = {record.address: record for record in records}
     if not known:
         return snapshot
-    missing = known.keys() - _addresses(snapshot.interfaces) - _addresses(snapshot.functions)
+    interfaces = tuple(
+        one for one in snapshot.interfaces if not (one.lent and _address(one) in known)
+    )
+    missing = known.keys() - _addresses(interfaces) - _addresses(snapshot.functions)
     between = [
         dataclasses.replace(one, ifindex=0, routes=(), master=None, lower=None, carrier=False)
         for one in (*last.interfaces, *last.functions)
         if one.pci and one.pci.address in missing
     ]
     functions = [_complete(one, known) for one in (*snapshot.functions, *between)]
-    return dataclasses.replace(snapshot, functions=tuple(sorted(functions, key=_address)))
+    functions.sort(key=_address)
+    return dataclasses.replace(snapshot, interfaces=interfaces, functions=tuple(functions))
 
 
 def is_awaited(record: FunctionRecord, snapshot: Snapshot) -> bool:

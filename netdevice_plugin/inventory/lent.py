@@ -96,14 +96,19 @@ def standing(snapshot: Snapshot, attachments: Sequence[Attachment]) -> tuple[Att
 
     Not that of a NIC which is lost, and which nobody holds, once the host has one in its
     slot: under its name the same one or another, as the mover finds out when that is lent,
-    and drops the record; or the same one, however it is called now. One that has the name
-    it had in the pod was not plugged again: the mover has to make it what it was.
+    and drops the record; or the same one, however it is called now; or one without a driver
+    that would make a link. One that has the name it had in the pod was not plugged again:
+    the mover has to make it what it was.
     """
     if not any(_is_over(one) for one in attachments):
         return tuple(attachments)
     here = [one for one in snapshot.interfaces if one.pci and not one.lent]
+    bare = {one.pci.address for one in snapshot.functions if one.pci}
     return tuple(
-        one for one in attachments if not (_is_over(one) and any(_replaces(it, one) for it in here))
+        one
+        for one in attachments
+        if not _is_over(one)
+        or not (one.link.pci in bare or any(_replaces(interface, one) for interface in here))
     )
 
 

@@ -51,3 +51,13 @@ def test_a_function_between_two_drivers_is_shown_as_it_was() -> None:
     bound = merge(Snapshot(functions=(BOUND,)), [FULL])
     assert merge(Snapshot(), [FULL], bound).functions == bound.functions
     assert merge(Snapshot(), [], bound) == Snapshot()
+
+
+def test_a_lost_link_of_a_function_that_is_bound_is_not_shown() -> None:
+    pci = PciDevice(address=FULL.address, driver="igbvf")
+    lost = Interface(ifindex=7, name="port0", driver="igbvf", pci=pci, lent=True)
+    bound = merge(Snapshot(functions=(BOUND,)), [FULL])
+    assert merge(Snapshot(interfaces=(lost,), functions=(BOUND,)), [FULL]) == bound
+    assert merge(Snapshot(interfaces=(lost,)), [FULL], bound) == bound  # between two drivers
+    of_another = dataclasses.replace(lost, pci=STRANGER.pci)
+    assert merge(Snapshot(interfaces=(of_another,)), [FULL]).interfaces == (of_another,)

@@ -368,3 +368,15 @@ def test_a_lost_nic_that_nobody_holds_makes_way_for_one_in_its_place(
     assert standing(result, [one]) == ((one,) if True in lent else ())
     namesakes = [found for found in result.interfaces if found.name == "eth1"]
     assert bool(result.protected) == (len(namesakes) > 1)
+
+
+@pytest.mark.parametrize("phase", [Phase.LOST, Phase.ATTACHED])
+def test_a_lost_nic_is_no_link_any_more_once_a_program_drives_what_is_in_its_slot(
+    tmp_path: pathlib.Path, phase: Phase
+) -> None:
+    bare = Interface(ifindex=0, name="", pci=PciDevice(address=HARDWARE.pci, driver="vfio-pci"))
+    one = record(HARDWARE, phase=phase)
+    result = merge(Snapshot(functions=(bare,)), [one], sysfs=tmp_path, now=0)
+    assert len(result.interfaces) == (phase is not Phase.LOST)
+    held = record(HARDWARE, phase=phase, holders=(HOLDER,))
+    assert len(merge(Snapshot(functions=(bare,)), [held], sysfs=tmp_path, now=0).interfaces) == 1
