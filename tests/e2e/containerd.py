@@ -12,7 +12,7 @@ import grpc
 from tests.e2e import image
 from tests.e2e.cri import Cri, Pod
 from tests.e2e.fetch import Parts
-from tests.e2e.node import PATH, Node
+from tests.e2e.node import PATH, GoneError, Node
 from tests.e2e.waiting import TIMEOUT, until
 
 SOCKET = "/run/containerd/containerd.sock"
@@ -86,7 +86,8 @@ class Containerd:
         assert self._process is not None
         self.cri.close()
         for pid in self._node.pids("containerd"):
-            self._node.kill(pid)
+            with contextlib.suppress(GoneError):  # its child, which is another program by now
+                self._node.kill(pid)
         self._process.wait(TIMEOUT)  # nsenter ends with it
         self._node.path(SOCKET).unlink()
 
