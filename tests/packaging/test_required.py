@@ -21,7 +21,7 @@ SKIPS = {
 def outcome(directory: pathlib.Path, body: str, *, required: bool) -> tuple[int, str]:
     """Exit code and output of a run of one test file, with the hooks of tests/conftest.py."""
     (directory / "test_sample.py").write_text(body)
-    environment = {**os.environ, "NDP_REQUIRE_ALL": "1" if required else "0"}
+    environment = {**os.environ, "NDP_REQUIRE_ALL": "1" if required else "0", "NDP_FAILED": ""}
     command = (sys.executable, "-m", "pytest", "-c", os.devnull, "-p", "tests.conftest")
     result = subprocess.run(
         [*command, "-p", "no:cacheprovider", f"--rootdir={directory}", str(directory)],
