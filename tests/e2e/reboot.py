@@ -6,12 +6,13 @@ sandboxes and containers again, none of them alive.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shutil
 
 from tests.e2e.containerd import Containerd
 from tests.e2e.lender import Lender
-from tests.e2e.node import Node
+from tests.e2e.node import GoneError, Node
 from tests.fakes.kubelet import Kubelet
 
 _DISK = ("node", "lib", "cni", "containerd.toml", "containerd.log")  # below /run, in this node
@@ -39,7 +40,8 @@ def reboot(node: Node, containerd: Containerd, kubelet: Kubelet, lender: Lender)
 def _kill_all(node: Node) -> None:
     """Kill shims before what they look after, so that no hook runs."""
     for pid in node.pids("containerd-shim-runc-v2"):
-        node.kill(pid)
+        with contextlib.suppress(GoneError):  # its child, which is another program by now
+            node.kill(pid)
     node.kill_all()
 
 
