@@ -16,7 +16,7 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 # have in common is the machine alone. The end-to-end tests have it to themselves: their limits are
 # those that the agent keeps. A lane's lines begin with its first name.
 ALONE := kernel vm packaging e2e
-LANES := kernel 'vm packaging'
+LANES := vm 'kernel packaging'
 LANE := bash -euo pipefail -c '$(PYTEST) "$${@/\#/tests/}" 2>&1 | sed -u "s/^/$$1: /"' lane
 MOVER := netdevice_plugin/mover/bin/netdevice-mover
 BASE := .venv/.base-is-installed
